@@ -1,0 +1,298 @@
+//! Calls, and sets of calls that are proven to be independent.
+
+use crate::{Arena, Weights, depthwise, pointwise, spatial};
+use std::{collections::HashSet, ops::Range, sync::Arc};
+
+/// Offsets of planes in the arena, in floats; shared between the calls that read the same planes. Order and repetition are free.
+#[derive(Clone, Debug)]
+pub struct Planes(Arc<[u32]>);
+
+impl Planes {
+    /// The list.
+    #[must_use]
+    pub fn offsets(&self) -> &[u32] {
+        &self.0
+    }
+}
+
+impl From<Vec<u32>> for Planes {
+    fn from(offsets: Vec<u32>) -> Self {
+        Self(offsets.into())
+    }
+}
+
+impl From<&[u32]> for Planes {
+    fn from(offsets: &[u32]) -> Self {
+        Self(offsets.into())
+    }
+}
+
+/// Why a call or a set of calls can't be made: always a mistake of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// A list has the wrong length, or a size is not what the kernel needs.
+    #[error("{what} is {found}, expected {expected}")]
+    Shape {
+        /// Which list or size.
+        what: &'static str,
+        /// What it is.
+        found: usize,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// An access would lie beyond what a 32-bit offset reaches, or before the start of the arena.
+    #[error("an access at float {0} is outside any arena")]
+    Reach(i64),
+    /// Something that is written overlaps something else that is read or written.
+    #[error("floats {written:?} are written and {other:?} are accessed at the same time")]
+    Overlap {
+        /// Floats written.
+        written: Range<u32>,
+        /// Floats read or written by another access.
+        other: Range<u32>,
+    },
+}
+
+/// Everything that a call touches, in floats.
+#[derive(Debug, Default)]
+pub(crate) struct Extents {
+    reads: Vec<Range<u32>>,
+    writes: Vec<Range<u32>>,
+    /// Lists that were already added, with the range around each offset: many calls share one.
+    seen: HashSet<(*const u32, i64, i64)>,
+    weights_end: u64,
+}
+
+impl Extents {
+    fn range(offset: u32, begin: i64, end: i64) -> Result<Range<u32>, CallError> {
+        let place = |delta: i64| {
+            let at = i64::from(offset).saturating_add(delta);
+            u32::try_from(at).map_err(|_| CallError::Reach(at))
+        };
+        Ok(place(begin)?..place(end)?)
+    }
+
+    /// Reads of `begin..end` around each of `planes`.
+    pub(crate) fn read(&mut self, planes: &Planes, begin: i64, end: i64) -> Result<(), CallError> {
+        if self.seen.insert((planes.0.as_ptr(), begin, end)) {
+            for &offset in planes.offsets() {
+                self.reads.push(Self::range(offset, begin, end)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes of `begin..end` around each of `planes`.
+    pub(crate) fn write(&mut self, planes: &[u32], begin: i64, end: i64) -> Result<(), CallError> {
+        for &offset in planes {
+            self.writes.push(Self::range(offset, begin, end)?);
+        }
+        Ok(())
+    }
+
+    /// The weights up to `end` are read.
+    pub(crate) fn weights(&mut self, end: u64) {
+        self.weights_end = self.weights_end.max(end);
+    }
+
+    /// The end of everything that is touched.
+    fn reach(&self) -> usize {
+        self.reads.iter().chain(&self.writes).map(|r| r.end as usize).max().unwrap_or(0)
+    }
+
+    /// Proves that nothing is written twice, and nothing read that is written.
+    fn check(&mut self) -> Result<(), CallError> {
+        let by_start = |r: &Range<u32>| (r.start, r.end);
+        self.writes.retain(|r| !r.is_empty());
+        self.reads.retain(|r| !r.is_empty());
+        self.writes.sort_unstable_by_key(by_start);
+        self.reads.sort_unstable_by_key(by_start);
+        if let Some(pair) = self.writes.windows(2).find(|pair| pair[0].end > pair[1].start) {
+            return Err(CallError::Overlap { written: pair[0].clone(), other: pair[1].clone() });
+        }
+        let mut writes = self.writes.iter().peekable();
+        for read in &self.reads {
+            while writes.next_if(|write| write.end <= read.start).is_some() {}
+            if let Some(write) = writes.peek().filter(|write| write.start < read.end) {
+                return Err(CallError::Overlap { written: (*write).clone(), other: read.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What every family's call provides to the set that holds it.
+pub(crate) trait Run {
+    /// Adds everything that `run` touches, padding included.
+    fn extents(&self, extents: &mut Extents) -> Result<(), CallError>;
+
+    /// Multiply-adds, or what costs about as much as one: how work is split between threads.
+    fn cost(&self) -> u64;
+
+    /// # Safety
+    /// `weights` and `arena` hold everything that `extents` adds, and nobody else accesses what it adds as written, or writes what it adds as read.
+    unsafe fn run(&self, weights: *const f32, arena: *mut f32);
+}
+
+/// A call of any family.
+#[derive(Debug)]
+pub enum Call {
+    /// Of [`depthwise`].
+    Depthwise(depthwise::Call),
+    /// Of [`pointwise`].
+    Pointwise(pointwise::Call),
+    /// Of [`spatial`].
+    Spatial(spatial::Call),
+}
+
+impl From<depthwise::Call> for Call {
+    fn from(call: depthwise::Call) -> Self {
+        Self::Depthwise(call)
+    }
+}
+
+impl From<pointwise::Call> for Call {
+    fn from(call: pointwise::Call) -> Self {
+        Self::Pointwise(call)
+    }
+}
+
+impl From<spatial::Call> for Call {
+    fn from(call: spatial::Call) -> Self {
+        Self::Spatial(call)
+    }
+}
+
+impl Call {
+    fn as_run(&self) -> &dyn Run {
+        match self {
+            Self::Depthwise(call) => call,
+            Self::Pointwise(call) => call,
+            Self::Spatial(call) => call,
+        }
+    }
+
+    /// # Safety
+    /// As for [`Run::run`].
+    #[inline]
+    unsafe fn run(&self, weights: *const f32, arena: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Self::Depthwise(call) => call.run(weights, arena),
+                Self::Pointwise(call) => call.run(weights, arena),
+                Self::Spatial(call) => call.run(weights, arena),
+            }
+        }
+    }
+}
+
+/// How two parts of a set are run at the same time: by threads of the caller's choice.
+pub trait Fork: Sync {
+    /// Runs both, in any order or at the same time, and returns when both are done.
+    fn join(&self, a: impl FnOnce() + Send, b: impl FnOnce() + Send);
+}
+
+/// Calls that may run in any order or at the same time: no output overlaps another call's output or any input.
+#[derive(Debug)]
+pub struct CallSet {
+    calls: Box<[Call]>,
+    /// Sum of the costs up to and including each call.
+    cost: Box<[u64]>,
+    arena_end: usize,
+    weights_end: usize,
+}
+
+impl CallSet {
+    /// Checks the calls against each other. Cost: a sort of everything they touch.
+    ///
+    /// # Errors
+    /// [`CallError::Overlap`] if two calls write the same floats or one reads what another (or itself) writes; [`CallError::Reach`] if an access
+    /// would lie outside any arena.
+    pub fn new(calls: Vec<Call>) -> Result<Self, CallError> {
+        let mut extents = Extents::default();
+        let mut total = 0;
+        let mut cost = Vec::with_capacity(calls.len());
+        for call in &calls {
+            call.as_run().extents(&mut extents)?;
+            total += call.as_run().cost();
+            cost.push(total);
+        }
+        extents.check()?;
+        Ok(Self {
+            calls: calls.into(),
+            cost: cost.into(),
+            arena_end: extents.reach(),
+            weights_end: usize::try_from(extents.weights_end).unwrap_or(usize::MAX),
+        })
+    }
+
+    /// The calls, in order.
+    #[must_use]
+    pub fn calls(&self) -> &[Call] {
+        &self.calls
+    }
+
+    /// The number of floats that an arena must have.
+    #[must_use]
+    pub const fn arena_end(&self) -> usize {
+        self.arena_end
+    }
+
+    fn check(&self, weights: &Weights, arena: &Arena) {
+        assert!(self.arena_end <= arena.len(), "calls made for a larger arena");
+        assert!(self.weights_end <= weights.len(), "calls made for other weights");
+    }
+
+    /// Runs all calls, in order, on this thread.
+    ///
+    /// # Panics
+    /// If the calls were made for a larger arena or other weights.
+    pub fn run(&self, weights: &Weights, arena: &mut Arena) {
+        self.check(weights, arena);
+        let (weights, arena) = (weights.as_slice().as_ptr(), arena.as_mut_ptr());
+        for call in &self.calls {
+            // SAFETY: both are large enough, and nobody else has the arena.
+            unsafe { call.run(weights, arena) }
+        }
+    }
+
+    /// Runs all calls in `parts` parts of about equal cost through `fork`. The outputs are the same bits as those of [`CallSet::run`].
+    ///
+    /// # Panics
+    /// If the calls were made for a larger arena or other weights.
+    pub fn run_parts(&self, parts: usize, fork: &impl Fork, weights: &Weights, arena: &mut Arena) {
+        self.check(weights, arena);
+        let shared = Shared { weights: weights.as_slice().as_ptr(), arena: arena.as_mut_ptr() };
+        self.run_range(0..self.calls.len(), parts, fork, &shared);
+    }
+
+    fn run_range(&self, range: Range<usize>, parts: usize, fork: &impl Fork, shared: &Shared) {
+        if parts <= 1 || range.len() <= 1 {
+            for call in &self.calls[range] {
+                // SAFETY: both are large enough (checked by the caller); ranges are disjoint and calls independent (`CallSet::new`), so what this
+                // call writes no other thread touches.
+                unsafe { call.run(shared.weights, shared.arena) }
+            }
+            return;
+        }
+        let before = if range.start == 0 { 0 } else { self.cost[range.start - 1] };
+        let total = self.cost[range.end - 1] - before;
+        let left = parts / 2;
+        let target = before + (u128::from(total) * left as u128 / parts as u128) as u64;
+        let middle = range.start + self.cost[range.clone()].partition_point(|&cost| cost <= target);
+        fork.join(
+            || self.run_range(range.start..middle, left, fork, shared),
+            || self.run_range(middle..range.end, parts - left, fork, shared),
+        );
+    }
+}
+
+/// The two blocks, as seen by every thread of a run.
+struct Shared {
+    weights: *const f32,
+    arena: *mut f32,
+}
+
+// SAFETY: the pointers are used only by `run_range`, whose threads touch disjoint parts.
+unsafe impl Sync for Shared {}

@@ -1,0 +1,38 @@
+//! SIMD kernels for convolutional networks on planar activations, and the arena that they work in.
+//!
+//! **Planar**: an activation is one plane of pixels per channel; vector lanes run along the pixels, weights are broadcast. A layer is a
+//! list of [`Call`]s, each with packed weights and lists of plane offsets, so that learned groups of any size, channel shuffles, splits and
+//! concatenations are only lists, and no kernel ever sees a group or a graph.
+//!
+//! * [`Arena`] holds every activation of a run, [`Weights`] all packed weights; both are addressed by offsets in floats.
+//! * A family's `Call` (say [`pointwise::Call`]) is made by a constructor that proves every offset; a [`CallSet`] proves that its calls
+//!   may run in any order or at the same time. After that, running is safe for the caller and unchecked inside.
+//! * Each family is one generic body over a small vector trait, instantiated for each instruction set ([`Isa`]).
+//!
+//! | family | computes | variants |
+//! |---|---|---|
+//! | [`pointwise`] | any convolution of stride 1 as a list of taps: 1x1, and k x k on planes with a zero border | avx512, avx2, portable |
+//! | [`spatial`] | any convolution as a list of taps, by rows, with any stride | avx512, avx2, portable |
+//! | [`depthwise`] | a convolution of each channel on its own: any window, any stride, no border needed | avx512, avx2, portable |
+
+mod activation;
+mod block;
+mod call;
+mod denormals;
+pub mod depthwise;
+mod isa;
+pub mod pointwise;
+mod simd;
+pub mod spatial;
+mod tile;
+mod window;
+
+pub use activation::{Activation, Epilogue};
+pub use block::{Arena, Weights, WeightsBuilder};
+pub use call::{Call, CallError, CallSet, Fork, Planes};
+pub use denormals::with_denormals_flushed;
+pub use isa::{Isa, UnknownIsa};
+pub use window::{Image, Window};
+
+/// Planes start at multiples of this many floats (64 bytes: a cache line and the widest vector), and a plane is padded to a multiple of it.
+pub const ALIGN: usize = 16;

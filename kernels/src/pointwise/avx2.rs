@@ -1,0 +1,18 @@
+//! AVX2: twelve accumulators, two inputs and a broadcast fill 15 of 16 registers.
+
+use super::{Call, Kernel, body};
+use crate::{Isa, simd::Avx2};
+
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "f32-pointwise-6x16-avx2",
+    isa: Isa::Avx2,
+    by_filters: &[tile::<1, 4>, tile::<2, 4>, tile::<3, 4>, tile::<4, 3>, tile::<5, 2>, tile::<6, 2>],
+};
+
+/// # Safety
+/// As for [`body::run`], and the CPU has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn tile<const F: usize, const P: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { body::run::<_, F, P>(Avx2::assume(), call, weights, arena) }
+}

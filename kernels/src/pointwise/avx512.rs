@@ -1,0 +1,31 @@
+//! AVX-512: 24 accumulators, four inputs and a broadcast fill 29 of 32 registers.
+
+use super::{Call, Kernel, body};
+use crate::{Isa, simd::Avx512};
+
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "f32-pointwise-12x32-avx512",
+    isa: Isa::Avx512,
+    by_filters: &[
+        tile::<1, 4>,
+        tile::<2, 4>,
+        tile::<3, 4>,
+        tile::<4, 4>,
+        tile::<5, 4>,
+        tile::<6, 4>,
+        tile::<7, 3>,
+        tile::<8, 3>,
+        tile::<9, 2>,
+        tile::<10, 2>,
+        tile::<11, 2>,
+        tile::<12, 2>,
+    ],
+};
+
+/// # Safety
+/// As for [`body::run`], and the CPU has AVX-512 F, BW, DQ and VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn tile<const F: usize, const P: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { body::run::<_, F, P>(Avx512::assume(), call, weights, arena) }
+}

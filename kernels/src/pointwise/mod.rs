@@ -1,0 +1,139 @@
+//! Some filters over a run of pixels: `y[f][p] = bias[f] + sum over taps t of w[t][f] * x[t][p]`, vector lanes along the pixels `p`.
+//!
+//! A tap is an offset in the arena. For a 1x1 convolution it is the plane of a channel; for a k x k convolution of stride 1 whose planes
+//! have a border of zeros it is a plane shifted by some rows and columns, so the same kernel serves both, dense or grouped.
+//! Every variant sums in the same order: bias, then taps in the order of the list, one fused multiply-add each (the portable variant rounds twice).
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod body;
+mod portable;
+pub mod reference;
+
+use crate::{
+    Epilogue, Isa, Planes,
+    call::{CallError, Extents, Run},
+};
+
+type Entry = unsafe fn(&Call, *const f32, *mut f32);
+
+/// A variant: an instruction set and a shape of tile.
+#[derive(Debug)]
+pub struct Kernel {
+    /// `f32-pointwise-<filters>x<pixels>-<isa>`.
+    pub name: &'static str,
+    /// The instruction set it needs.
+    pub isa: Isa,
+    /// The entry for each number of filters, from one.
+    by_filters: &'static [Entry],
+}
+
+/// Every variant in this build, fastest first.
+static KERNELS: &[&Kernel] = &[
+    #[cfg(target_arch = "x86_64")]
+    &avx512::KERNEL,
+    #[cfg(target_arch = "x86_64")]
+    &avx2::KERNEL,
+    &portable::KERNEL,
+];
+
+/// The variants that this CPU runs, fastest first.
+pub fn available() -> impl Iterator<Item = &'static Kernel> {
+    KERNELS.iter().copied().filter(|kernel| kernel.isa.is_available())
+}
+
+impl Kernel {
+    /// The most filters in one call.
+    #[must_use]
+    pub const fn max_filters(&self) -> usize {
+        self.by_filters.len()
+    }
+}
+
+/// What a call computes.
+#[derive(Clone, Debug)]
+pub struct Spec<'a> {
+    /// Pixels of a plane, a multiple of the vector's lanes.
+    pub pixels: usize,
+    /// Where the weights start, `[taps][filters]`.
+    pub weights: u32,
+    /// Where the biases start, `[filters]`.
+    pub bias: u32,
+    /// The offset of each tap's first pixel.
+    pub x: Planes,
+    /// The offset of each filter's output.
+    pub y: &'a [u32],
+    /// Added to every offset of `x`, `y` and the residual: the first pixel of the run.
+    pub shift: u32,
+    /// Applied to each output.
+    pub epilogue: Epilogue,
+}
+
+/// One call: its spec, proven.
+#[derive(Debug)]
+pub struct Call {
+    kernel: &'static Kernel,
+    entry: Entry,
+    pixels: usize,
+    weights: u32,
+    bias: u32,
+    x: Planes,
+    y: Box<[u32]>,
+    shift: u32,
+    epilogue: Epilogue,
+}
+
+impl Call {
+    /// # Errors
+    /// If there is no filter or more than the kernel takes, `pixels` is no multiple of its lanes, or the residual has another number of planes.
+    pub fn new(kernel: &'static Kernel, spec: Spec<'_>) -> Result<Self, CallError> {
+        let Spec { pixels, weights, bias, x, y, shift, epilogue } = spec;
+        let shape = |what, found, expected| Err(CallError::Shape { what, found, expected });
+        let Some(&entry) = y.len().checked_sub(1).and_then(|last| kernel.by_filters.get(last)) else {
+            return shape("the number of filters", y.len(), "at least one and at most what the kernel takes");
+        };
+        if !pixels.is_multiple_of(kernel.isa.lanes()) {
+            return shape("the number of pixels", pixels, "a multiple of the vector's lanes");
+        }
+        if let Some(residual) = &epilogue.residual
+            && residual.offsets().len() != y.len()
+        {
+            return shape("the number of residual planes", residual.offsets().len(), "one for each filter");
+        }
+        Ok(Self { kernel, entry, pixels, weights, bias, x, y: y.into(), shift, epilogue })
+    }
+
+    /// The variant it was made for.
+    #[must_use]
+    pub const fn kernel(&self) -> &'static Kernel {
+        self.kernel
+    }
+}
+
+impl Run for Call {
+    fn extents(&self, extents: &mut Extents) -> Result<(), CallError> {
+        let (begin, end) = (i64::from(self.shift), i64::from(self.shift) + self.pixels as i64);
+        let (taps, filters) = (self.x.offsets().len(), self.y.len());
+        extents.read(&self.x, begin, end)?;
+        extents.write(&self.y, begin, end)?;
+        if let Some(residual) = &self.epilogue.residual {
+            extents.read(residual, begin, end)?;
+        }
+        extents.weights(u64::from(self.weights) + taps as u64 * filters as u64);
+        extents.weights(u64::from(self.bias) + filters as u64);
+        extents.weights(self.epilogue.weights_end(filters));
+        Ok(())
+    }
+
+    fn cost(&self) -> u64 {
+        // A store costs about as much as two multiply-adds.
+        (self.pixels * self.y.len() * (self.x.offsets().len() + 2)) as u64
+    }
+
+    unsafe fn run(&self, weights: *const f32, arena: *mut f32) {
+        // SAFETY: the caller's promise; the kernel came from `available`, so this CPU has its features.
+        unsafe { (self.entry)(self, weights, arena) }
+    }
+}

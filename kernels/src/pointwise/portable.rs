@@ -1,0 +1,17 @@
+//! Portable: whatever `wide` was compiled for; on x86-64 without flags two registers of SSE2 for each vector.
+
+use super::{Call, Kernel, body};
+use crate::{Isa, simd::Portable};
+
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "f32-pointwise-4x8-portable",
+    isa: Isa::Portable,
+    by_filters: &[tile::<1, 2>, tile::<2, 2>, tile::<3, 1>, tile::<4, 1>],
+};
+
+/// # Safety
+/// As for [`body::run`].
+unsafe fn tile<const F: usize, const P: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { body::run::<_, F, P>(Portable, call, weights, arena) }
+}

@@ -1,0 +1,120 @@
+//! The small vector trait that kernel bodies are written over.
+//!
+//! A value of a type that implements [`Simd`] is the proof that this CPU has its instructions: the methods that only compute are therefore safe.
+//! Bodies and methods are `#[inline(always)]`, so that they end up inside an entry point with the right `#[target_feature]`.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+pub(crate) use portable::{Portable, Scalar};
+
+/// Vectors of `LANES` floats.
+pub(crate) trait Simd: Copy {
+    /// A vector.
+    type V: Copy;
+    /// A choice of lanes.
+    type M: Copy;
+    /// Floats in a vector.
+    const LANES: usize;
+
+    fn splat(self, x: f32) -> Self::V;
+
+    /// # Safety
+    /// `LANES` floats can be read at `p`.
+    unsafe fn load(self, p: *const f32) -> Self::V;
+
+    /// # Safety
+    /// `LANES` floats can be written at `p`.
+    unsafe fn store(self, p: *mut f32, v: Self::V);
+
+    /// The lanes `begin..end`, cut to `0..LANES`.
+    fn mask(self, begin: isize, end: isize) -> Self::M;
+
+    /// The lanes of `mask` from memory, zero in the others, whose memory is not touched.
+    ///
+    /// # Safety
+    /// The lanes of `mask` can be read at `p`.
+    unsafe fn load_masked(self, p: *const f32, mask: Self::M) -> Self::V;
+
+    /// The elements with even and with odd index of the `2 * LANES` elements of `a` and `b`, in order.
+    fn unzip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
+
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, in one rounding where the instruction set has it.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The nearest integer, ties to even.
+    fn round(self, a: Self::V) -> Self::V;
+    /// `2^n` for an integral `n` in -126..=127.
+    fn pow2(self, n: Self::V) -> Self::V;
+
+    /// Every second element of the `2 * LANES - 1` from `p` on.
+    ///
+    /// # Safety
+    /// `2 * LANES` floats can be read at `p`.
+    #[inline(always)]
+    unsafe fn load_even(self, p: *const f32) -> Self::V {
+        // SAFETY: the caller's promise.
+        unsafe { self.unzip(self.load(p), self.load(p.add(Self::LANES))).0 }
+    }
+
+    /// Every `step`-th element from `p` on.
+    ///
+    /// # Safety
+    /// The `LANES` floats `p[0]`, `p[step]`, ... can be read.
+    #[inline(always)]
+    unsafe fn load_strided(self, p: *const f32, step: usize) -> Self::V {
+        let mut lanes = [0.0; 16];
+        for (lane, x) in lanes.iter_mut().enumerate().take(Self::LANES) {
+            // SAFETY: the caller's promise.
+            *x = unsafe { *p.add(lane * step) };
+        }
+        // SAFETY: the array holds 16 floats and no vector is longer.
+        unsafe { self.load(lanes.as_ptr()) }
+    }
+
+    /// The lanes, in the first `LANES` places.
+    #[inline(always)]
+    fn to_array(self, v: Self::V) -> [f32; 16] {
+        let mut lanes = [0.0; 16];
+        // SAFETY: as above.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        lanes
+    }
+
+    /// The sum of all lanes, lane 0 first.
+    #[inline(always)]
+    fn sum(self, v: Self::V) -> f32 {
+        self.to_array(v)[..Self::LANES].iter().sum()
+    }
+
+    /// `e^x` within two units in the last place; inputs beyond -87.33..88.37 give the value at that end. Cephes' `expf`.
+    #[inline(always)]
+    fn exp(self, x: Self::V) -> Self::V {
+        let x = self.min(self.max(x, self.splat(-87.336_54)), self.splat(88.37));
+        let n = self.round(self.mul(x, self.splat(std::f32::consts::LOG2_E)));
+        // ln 2 in two parts, the first with few enough bits that n * LN2_HIGH is exact.
+        let r = self.fma(n, self.splat(-0.693_359_4), x);
+        let r = self.fma(n, self.splat(2.121_944_4e-4), r);
+        let mut y = self.splat(1.987_569_1e-4);
+        for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1] {
+            y = self.fma(y, r, self.splat(c));
+        }
+        let y = self.add(self.fma(y, self.mul(r, r), r), self.splat(1.0));
+        self.mul(y, self.pow2(n))
+    }
+}
+
+#[cfg(test)]
+mod tests;

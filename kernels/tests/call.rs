@@ -1,0 +1,111 @@
+//! Sets of calls: what is refused, and that parts and threads never change a bit.
+
+mod common;
+
+use common::*;
+use flgc_kernels::{
+    Arena, Call, CallError, CallSet, Epilogue, Fork,
+    pointwise::{self, Spec},
+};
+
+/// A call of one filter over sixteen pixels.
+fn call(x: &[u32], y: u32, residual: Option<u32>) -> Call {
+    let epilogue = Epilogue { residual: residual.map(|r| vec![r].into()), ..Epilogue::default() };
+    let kernel = pointwise::available().last().unwrap();
+    let spec = Spec { pixels: 16, weights: 16, bias: 0, x: x.into(), y: &[y], shift: 0, epilogue };
+    pointwise::Call::new(kernel, spec).unwrap().into()
+}
+
+#[test]
+fn independent_calls_are_accepted() {
+    let set = CallSet::new(vec![call(&[0, 5], 32, Some(0)), call(&[0], 48, None), call(&[], 64, None)]).unwrap();
+    assert_eq!(set.calls().len(), 3);
+    assert_eq!(set.arena_end(), 80);
+    assert_eq!(CallSet::new(vec![]).unwrap().arena_end(), 0);
+}
+
+#[test]
+fn overlaps_are_refused() {
+    let refused = |calls, written, other| {
+        assert_eq!(CallSet::new(calls).unwrap_err(), CallError::Overlap { written, other });
+    };
+    // Two outputs, by one float and entirely.
+    refused(vec![call(&[0], 32, None), call(&[0], 47, None)], 32..48, 47..63);
+    refused(vec![call(&[0], 32, None), call(&[0], 32, None)], 32..48, 32..48);
+    // A call's output and its own input or residual.
+    refused(vec![call(&[0], 15, None)], 15..31, 0..16);
+    refused(vec![call(&[0], 16, Some(31))], 16..32, 31..47);
+    // A call's output and another's input, which is among many.
+    refused(vec![call(&[0, 200, 100, 300], 16, None), call(&[0], 108, None)], 108..124, 100..116);
+}
+
+#[test]
+fn accesses_out_of_reach_are_refused() {
+    let end = i64::from(u32::MAX - 3) + 16;
+    assert_eq!(CallSet::new(vec![call(&[u32::MAX - 3], 0, None)]).unwrap_err(), CallError::Reach(end));
+    assert_eq!(CallSet::new(vec![call(&[0], u32::MAX - 3, None)]).unwrap_err(), CallError::Reach(end));
+}
+
+#[test]
+#[should_panic(expected = "larger arena")]
+fn a_smaller_arena_is_refused() {
+    let set = CallSet::new(vec![call(&[0], 16, None)]).unwrap();
+    set.run(&weights(&[0.0; 32]), &mut Arena::new(31).unwrap());
+}
+
+#[test]
+#[should_panic(expected = "other weights")]
+fn fewer_weights_are_refused() {
+    let set = CallSet::new(vec![call(&[0], 16, None)]).unwrap();
+    set.run(&weights(&[0.0; 16]), &mut Arena::new(32).unwrap());
+}
+
+#[test]
+#[should_panic(expected = "larger arena")]
+fn a_smaller_arena_is_refused_in_parts() {
+    let set = CallSet::new(vec![call(&[0], 16, None)]).unwrap();
+    set.run_parts(2, &Threads, &weights(&[0.0; 32]), &mut Arena::new(31).unwrap());
+}
+
+/// One half on a thread of its own.
+struct Threads;
+
+impl Fork for Threads {
+    fn join(&self, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
+        std::thread::scope(|scope| {
+            scope.spawn(a);
+            b();
+        });
+    }
+}
+
+#[test]
+fn parts_do_not_change_bits() {
+    each(pointwise::available(), |kernel| {
+        let mut random = Random(7);
+        let (inputs, pixels) = (9, 3 * kernel.isa.lanes());
+        let plane = |i: usize| (i * pixels) as u32;
+        // Calls of uneven size: between none and eight taps, one to all filters.
+        let mut calls = Vec::new();
+        let mut planes = inputs;
+        for taps in 0..inputs {
+            let filters = 1 + random.below(kernel.max_filters());
+            let x: Vec<u32> = (0..taps).map(|_| plane(random.below(inputs))).collect();
+            let y: Vec<u32> = (planes..planes + filters).map(plane).collect();
+            planes += filters;
+            let epilogue = Epilogue::default();
+            let spec = Spec { pixels, weights: 16, bias: 0, x: x.into(), y: &y, shift: 0, epilogue };
+            calls.push(pointwise::Call::new(kernel, spec).unwrap().into());
+        }
+        let set = CallSet::new(calls).unwrap();
+        let weights = weights(&random.floats(16 + inputs * kernel.max_filters()));
+        let before = random.floats(planes * pixels);
+        let mut serial = arena(&before);
+        set.run(&weights, &mut serial);
+        for parts in [1, 2, 3, 7, 100] {
+            let mut parallel = arena(&before);
+            set.run_parts(parts, &Threads, &weights, &mut parallel);
+            assert_same_bits(serial.as_slice(), parallel.as_slice(), &format!("{}, {parts} parts", kernel.name));
+        }
+    });
+}

@@ -1,0 +1,125 @@
+//! Every variant of the pointwise family against the naive one.
+
+mod common;
+
+use common::*;
+use flgc_kernels::{
+    Epilogue, Planes,
+    pointwise::{self, Call, Spec, reference},
+};
+use proptest::prelude::*;
+
+/// The most filters of any variant.
+const MAX: usize = 12;
+/// Where the lists start in the weights: slopes, biases, then the rest; all but the slopes unaligned.
+const BIAS: u32 = 16;
+const WEIGHTS: u32 = 33;
+
+#[derive(Clone, Debug)]
+struct Case {
+    taps: usize,
+    vectors: usize,
+    shift: u32,
+    /// Planes that the taps choose from, with repetition.
+    planes: usize,
+    epilogue: Epilogue,
+    residual: bool,
+    seed: u64,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    (0usize..=40, 0usize..=13, 0u32..40, 1usize..20, activation(0), any::<bool>(), activation(0), any::<u64>())
+        .prop_map(|(taps, vectors, shift, planes, first, residual, last, seed)| {
+            let epilogue = Epilogue { first, residual: None, last };
+            Case { taps, vectors, shift, planes, epilogue, residual, seed }
+        })
+}
+
+fn check(case: &Case, kernel: &'static pointwise::Kernel, filters: usize) {
+    let Case { taps, vectors, shift, .. } = *case;
+    let what = format!("{}, {filters} filters, {taps} taps, {vectors} vectors", kernel.name);
+    let mut random = Random(case.seed);
+    let pixels = vectors * kernel.isa.lanes();
+    // Plane after plane with an odd gap, in any order: inputs, then residuals and outputs, one each for a filter.
+    let pitch = shift as usize + pixels + 3;
+    let mut places: Vec<u32> = (0..case.planes + 2 * filters).map(|i| (i * pitch) as u32).collect();
+    random.shuffle(&mut places);
+    let (x, rest) = places.split_at(case.planes);
+    let (residual, y) = rest.split_at(filters);
+    let x: Planes = (0..taps).map(|_| x[random.below(x.len())]).collect::<Vec<_>>().into();
+
+    let before = random.floats(places.len() * pitch);
+    let weights = weights(&random.floats(WEIGHTS as usize + taps * filters));
+    let residual = case.residual.then(|| residual.into());
+    let epilogue = Epilogue { residual, ..case.epilogue.clone() };
+    let spec = Spec { pixels, weights: WEIGHTS, bias: BIAS, x, y, shift, epilogue };
+    let after = run(Call::new(kernel, spec.clone()).unwrap(), &weights, &before);
+
+    let expected = reference::run(&spec, weights.as_slice(), &before);
+    let places = y.iter().flat_map(|&plane| (0..pixels).map(move |p| (plane + shift) as usize + p));
+    assert_eq!(expected.len(), filters * pixels);
+    for (place, expected) in places.clone().zip(expected) {
+        assert_close(after[place], expected, taps, &what);
+    }
+    assert_untouched(&before, &after, places.map(|place| place..place + 1), &what);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn every_variant_matches_the_reference(case in case()) {
+        each(pointwise::available(), |kernel| {
+            assert!(kernel.max_filters() <= MAX);
+            for filters in 1..=kernel.max_filters() {
+                check(&case, kernel, filters);
+            }
+        });
+    }
+
+    /// A filter's bits depend neither on the tile that it shares with others nor on where the run begins.
+    #[test]
+    fn tiles_do_not_change_bits(taps in 0usize..40, vectors in 1usize..9, seed: u64) {
+        each(pointwise::available(), |kernel| {
+            let mut random = Random(seed);
+            let (lanes, filters) = (kernel.isa.lanes(), kernel.max_filters());
+            let pixels = vectors * lanes;
+            let before = random.floats((taps + filters) * pixels);
+            let weights = weights(&random.floats(filters * (taps + 1)));
+            let x: Planes = (0..taps).map(|i| (i * pixels) as u32).collect::<Vec<_>>().into();
+            let y: Vec<u32> = (taps..taps + filters).map(|i| (i * pixels) as u32).collect();
+            let spec = Spec { pixels, weights: filters as u32, bias: 0, x, y: &y, shift: 0, epilogue: Epilogue::default() };
+            let whole = run(Call::new(kernel, spec.clone()).unwrap(), &weights, &before);
+
+            // One filter and one vector at a time, with that filter's weights gathered.
+            for f in 0..filters {
+                let own = |t: usize| weights.as_slice()[t * filters + f];
+                let weights = common::weights(&(0..=taps).map(own).collect::<Vec<_>>());
+                for v in 0..vectors {
+                    let shift = (v * lanes) as u32;
+                    let spec = Spec { pixels: lanes, weights: 1, shift, y: &y[f..=f], ..spec.clone() };
+                    let single = run(Call::new(kernel, spec).unwrap(), &weights, &before);
+                    let at = y[f] as usize + v * lanes;
+                    assert_same_bits(&whole[at..at + lanes], &single[at..at + lanes], kernel.name);
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn wrong_shapes_are_refused() {
+    each(pointwise::available(), |kernel| {
+        let spec = |pixels, y, residual: Option<&[u32]>| {
+            let epilogue = Epilogue { residual: residual.map(Planes::from), ..Epilogue::default() };
+            Call::new(kernel, Spec { pixels, weights: 0, bias: 0, x: vec![0].into(), y, shift: 0, epilogue })
+        };
+        let lanes = kernel.isa.lanes();
+        let many: Vec<u32> = (0..=kernel.max_filters()).map(|f| (100 + f * lanes) as u32).collect();
+        assert!(spec(lanes, &many[1..], None).is_ok());
+        assert!(spec(lanes, &many, None).is_err());
+        assert!(spec(lanes, &[], None).is_err());
+        assert!(spec(lanes + 1, &[100], None).is_err());
+        assert!(spec(lanes, &[100], Some(&[200])).is_ok());
+        assert!(spec(lanes, &[100], Some(&[200, 300])).is_err());
+    });
+}
