@@ -42,7 +42,7 @@ def main(model_path, input_path, output_path):
     learned = {"groups": 4, "in_group": "mix.in", "out_group": "mix.out"}
     mix = {"filters": FILTERS, "weight": "mix.weight", "bias": "mix.bias", "learned": learned}
     depth = {"filters": FILTERS, "groups": FILTERS, "kernel": [3, 3], "pad": [1, 1, 1, 1], "weight": "depth.weight", "bias": "depth.bias"}
-    ops = [("mix", {"conv": mix}), ("relu", "relu"), ("depth", {"conv": depth}), ("pool", "global_average_pool"), ("flat", "flatten"),
+    ops = [("mix", {"conv": mix}), ("relu", "relu"), ("depth", {"conv": depth}), ("pool", "global_average_pool"), ("flat", {"flatten": {}}),
            ("head", {"linear": {"features": FEATURES, "weight": "head.weight", "bias": "head.bias"}})]
     names = ["image"] + [name for name, _ in ops]
     nodes = [{"name": name, "op": op, "inputs": [before], "outputs": [name]} for before, (name, op) in zip(names, ops)]

@@ -63,28 +63,32 @@ impl Activation {
         }
     }
 
+    /// The smallest and the largest output, if all it does is to keep to them.
+    #[inline(always)]
+    pub(crate) const fn bounds(self) -> Option<[f32; 2]> {
+        match self {
+            Self::None => Some([f32::NEG_INFINITY, f32::INFINITY]),
+            Self::Clamp { lo, hi } => Some([lo, hi]),
+            _ => None,
+        }
+    }
+
     /// Of `x`, in output plane `plane` of the call.
     ///
     /// # Safety
     /// `weights` holds the slopes of [`Activation::PRelu`] up to `plane`.
     #[inline(always)]
     pub(crate) unsafe fn apply<S: Simd>(self, s: S, x: S::V, plane: usize, weights: *const f32) -> S::V {
-        let unit = |x| s.min(s.max(x, s.splat(0.0)), s.splat(1.0));
-        let leaky = |slope: f32| s.fma(s.min(x, s.splat(0.0)), s.splat(slope), s.max(x, s.splat(0.0)));
-        let sigmoid = || {
-            let e = s.exp(s.sub(s.splat(0.0), x));
-            s.div(s.splat(1.0), s.add(s.splat(1.0), e))
-        };
         match self {
             Self::None => x,
-            Self::Clamp { lo, hi } => s.min(s.max(x, s.splat(lo)), s.splat(hi)),
-            Self::Leaky { slope } => leaky(slope),
+            Self::Clamp { lo, hi } => clamp(s, [lo, hi], x),
+            Self::Leaky { slope } => leaky(s, slope, x),
             // SAFETY: the caller's promise.
-            Self::PRelu { slopes } => leaky(unsafe { *weights.add(slopes as usize + plane) }),
-            Self::HardSigmoid { alpha, beta } => unit(s.fma(x, s.splat(alpha), s.splat(beta))),
-            Self::HardSwish => s.mul(x, unit(s.fma(x, s.splat(1.0 / 6.0), s.splat(0.5)))),
-            Self::Sigmoid => sigmoid(),
-            Self::Silu => s.mul(x, sigmoid()),
+            Self::PRelu { slopes } => leaky(s, unsafe { *weights.add(slopes as usize + plane) }, x),
+            Self::HardSigmoid { alpha, beta } => clamp(s, [0.0, 1.0], s.fma(x, s.splat(alpha), s.splat(beta))),
+            Self::HardSwish => s.mul(x, clamp(s, [0.0, 1.0], s.fma(x, s.splat(1.0 / 6.0), s.splat(0.5)))),
+            Self::Sigmoid => sigmoid(s, x),
+            Self::Silu => s.mul(x, sigmoid(s, x)),
         }
     }
 
@@ -95,6 +99,26 @@ impl Activation {
             _ => 0,
         }
     }
+}
+
+// Functions, not closures: a closure that is called more than once may stay a function of its own, without the features of its caller, in which each
+// operation is a call.
+
+/// `x` kept between two bounds; not a number stays what it is.
+#[inline(always)]
+pub(crate) fn clamp<S: Simd>(s: S, [lo, hi]: [f32; 2], x: S::V) -> S::V {
+    s.min(s.splat(hi), s.max(s.splat(lo), x))
+}
+
+#[inline(always)]
+fn leaky<S: Simd>(s: S, slope: f32, x: S::V) -> S::V {
+    s.fma(s.min(x, s.splat(0.0)), s.splat(slope), s.max(x, s.splat(0.0)))
+}
+
+#[inline(always)]
+fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
+    let e = s.exp(s.sub(s.splat(0.0), x));
+    s.div(s.splat(1.0), s.add(s.splat(1.0), e))
 }
 
 /// Applied to each output before it is stored: `last(first(x) + residual)`.

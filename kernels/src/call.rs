@@ -1,6 +1,6 @@
 //! Calls, and sets of calls that are proven to be independent.
 
-use crate::{Arena, Weights, depthwise, pointwise, spatial};
+use crate::{Arena, Weights, depthwise, fill, gather, linear, pointwise, resize, softmax, spatial};
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
 /// Offsets of planes in the arena, in floats; shared between the calls that read the same planes. Order and repetition are free.
@@ -143,6 +143,16 @@ pub enum Call {
     Pointwise(pointwise::Call),
     /// Of [`spatial`].
     Spatial(spatial::Call),
+    /// Of [`linear`].
+    Linear(linear::Call),
+    /// Of [`softmax`].
+    Softmax(softmax::Call),
+    /// Of [`resize`].
+    Resize(resize::Call),
+    /// Of [`fill`].
+    Fill(fill::Call),
+    /// Of [`gather`].
+    Gather(gather::Call),
 }
 
 impl From<depthwise::Call> for Call {
@@ -163,12 +173,47 @@ impl From<spatial::Call> for Call {
     }
 }
 
+impl From<linear::Call> for Call {
+    fn from(call: linear::Call) -> Self {
+        Self::Linear(call)
+    }
+}
+
+impl From<softmax::Call> for Call {
+    fn from(call: softmax::Call) -> Self {
+        Self::Softmax(call)
+    }
+}
+
+impl From<resize::Call> for Call {
+    fn from(call: resize::Call) -> Self {
+        Self::Resize(call)
+    }
+}
+
+impl From<fill::Call> for Call {
+    fn from(call: fill::Call) -> Self {
+        Self::Fill(call)
+    }
+}
+
+impl From<gather::Call> for Call {
+    fn from(call: gather::Call) -> Self {
+        Self::Gather(call)
+    }
+}
+
 impl Call {
     fn as_run(&self) -> &dyn Run {
         match self {
             Self::Depthwise(call) => call,
+            Self::Fill(call) => call,
+            Self::Gather(call) => call,
             Self::Pointwise(call) => call,
             Self::Spatial(call) => call,
+            Self::Linear(call) => call,
+            Self::Softmax(call) => call,
+            Self::Resize(call) => call,
         }
     }
 
@@ -180,8 +225,13 @@ impl Call {
         unsafe {
             match self {
                 Self::Depthwise(call) => call.run(weights, arena),
+                Self::Fill(call) => call.run(weights, arena),
+                Self::Gather(call) => call.run(weights, arena),
                 Self::Pointwise(call) => call.run(weights, arena),
                 Self::Spatial(call) => call.run(weights, arena),
+                Self::Linear(call) => call.run(weights, arena),
+                Self::Softmax(call) => call.run(weights, arena),
+                Self::Resize(call) => call.run(weights, arena),
             }
         }
     }

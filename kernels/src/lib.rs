@@ -14,15 +14,26 @@
 //! | [`pointwise`] | any convolution of stride 1 as a list of taps: 1x1, and k x k on planes with a zero border | avx512, avx2, portable |
 //! | [`spatial`] | any convolution as a list of taps, by rows, with any stride | avx512, avx2, portable |
 //! | [`depthwise`] | a convolution of each channel on its own: any window, any stride, no border needed | avx512, avx2, portable |
+//! | [`linear`] | fully connected, on lists of single floats | avx512, avx2, portable |
+//! | [`softmax`] | softmax along lists of planes or of single floats | avx512, avx2, portable |
+//! | [`fill`] | the zero border of planes | portable |
+//! | [`gather`] | single elements copied to a run | portable |
+//! | [`resize`] | planes resized, nearest or bilinear | avx512, avx2, portable |
 
 mod activation;
 mod block;
 mod call;
 mod denormals;
 pub mod depthwise;
+mod ending;
+pub mod fill;
+pub mod gather;
 mod isa;
+pub mod linear;
 pub mod pointwise;
+pub mod resize;
 mod simd;
+pub mod softmax;
 pub mod spatial;
 mod tile;
 mod window;

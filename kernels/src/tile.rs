@@ -1,6 +1,9 @@
 //! The micro-kernel of every convolution: some filters times some vectors of pixels in registers.
 
-use crate::{activation::Epilogue, simd::Simd};
+use crate::{
+    activation::{Activation, Epilogue},
+    simd::{Simd, Task},
+};
 
 /// `acc[f][v] = bias[f] + sum over taps of w[tap][f] * x[tap][v]`, taps in order. `load(plane, v)` gives vector `v` of the tap at offset `plane`.
 ///
@@ -18,12 +21,25 @@ pub(crate) unsafe fn accumulate<S: Simd, const F: usize, const P: usize>(
     let mut acc: [[S::V; P]; F] = std::array::from_fn(|f| [s.splat(unsafe { *bias.add(f) }); P]);
     let mut w = w;
     for &tap in taps {
-        let x: [S::V; P] = std::array::from_fn(|v| load(tap as usize, v));
-        for (f, acc) in acc.iter_mut().enumerate() {
-            // SAFETY: one row of F weights for each tap.
-            let weight = s.splat(unsafe { *w.add(f) });
-            for (acc, &x) in acc.iter_mut().zip(&x) {
-                *acc = s.fma(weight, x, *acc);
+        let x = |v| load(tap as usize, v);
+        // SAFETY: one row of F weights for each tap.
+        let weight = |f| s.splat(unsafe { *w.add(f) });
+        // The fewer of the two wait in registers for the others.
+        if P < F {
+            let x: [S::V; P] = std::array::from_fn(x);
+            for (f, acc) in acc.iter_mut().enumerate() {
+                let weight = weight(f);
+                for (acc, &x) in acc.iter_mut().zip(&x) {
+                    *acc = s.fma(weight, x, *acc);
+                }
+            }
+        } else {
+            let weights: [S::V; F] = std::array::from_fn(weight);
+            for v in 0..P {
+                let x = x(v);
+                for (acc, &weight) in acc.iter_mut().zip(&weights) {
+                    acc[v] = s.fma(weight, x, acc[v]);
+                }
             }
         }
         // SAFETY: as above; at the end one past the last row.
@@ -32,30 +48,139 @@ pub(crate) unsafe fn accumulate<S: Simd, const F: usize, const P: usize>(
     acc
 }
 
-/// Stores `acc[f][v]` at `y[f] + at[v]`, through the epilogue.
-///
-/// # Safety
-/// These places, and the same places of the residual planes, lie in the arena; `weights` holds what the epilogue reads.
-#[inline(always)]
-pub(crate) unsafe fn finish<S: Simd, const F: usize, const P: usize>(
+/// Where the sums of a call's tiles go, and through what.
+pub(crate) struct Finish<'a, S, const F: usize> {
     s: S,
-    acc: [[S::V; P]; F],
-    (y, at): (&[u32], [usize; P]),
-    epilogue: &Epilogue,
+    y: &'a [u32; F],
+    residual: Option<&'a [u32; F]>,
+    first: Activation,
+    last: Activation,
     weights: *const f32,
     arena: *mut f32,
-) {
-    let residual = epilogue.residual.as_ref().map(crate::Planes::offsets);
-    for (f, acc) in acc.into_iter().enumerate() {
-        for (x, at) in acc.into_iter().zip(at) {
+}
+
+impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
+    /// # Safety
+    /// There are `F` output planes and, if any, residual planes; `weights` holds what the epilogue reads.
+    #[inline(always)]
+    pub(crate) unsafe fn new(
+        s: S,
+        y: &'a [u32],
+        epilogue: &'a Epilogue,
+        weights: *const f32,
+        arena: *mut f32,
+    ) -> Self {
+        // SAFETY: the caller's promise.
+        let planes = |list: &'a [u32]| unsafe { &*list.as_ptr().cast::<[u32; F]>() };
+        let residual = epilogue.residual.as_ref().map(|residual| planes(residual.offsets()));
+        // One form less to tell apart: none is a clamp without bounds.
+        let simplest = |activation: Activation| match activation.bounds() {
+            Some([lo, hi]) => Activation::Clamp { lo, hi },
+            None => activation,
+        };
+        let (first, last) = (simplest(epilogue.first), simplest(epilogue.last));
+        Self { s, y: planes(y), residual, first, last, weights, arena }
+    }
+
+    /// Stores `acc[f][v]` at `y[f] + at[v]`.
+    ///
+    /// # Safety
+    /// These places, and the same places of the residual planes, lie in the arena.
+    #[inline(always)]
+    pub(crate) unsafe fn store<const P: usize>(&self, acc: [[S::V; P]; F], at: [usize; P]) {
+        use Activation::{Clamp, HardSwish, Leaky};
+        // Those that take a few instructions, in registers, each in a loop of its own.
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (self.first, self.residual, self.last) {
+                (Clamp { lo, hi }, None, _) => self.each(acc, at, Clamp { lo, hi }),
+                (Leaky { slope }, None, _) => self.each(acc, at, Leaky { slope }),
+                (HardSwish, None, _) => self.each(acc, at, HardSwish),
+                (Clamp { lo, hi }, Some(residual), Clamp { lo: last_lo, hi: last_hi }) => {
+                    let (first, last) = (Clamp { lo, hi }, Clamp { lo: last_lo, hi: last_hi });
+                    self.each_with_residual(acc, at, residual, first, last);
+                }
+                _ => {
+                    // Copies, so that only here they need an address.
+                    let (acc, at) = (acc, at);
+                    let Self { s, y, first, last, weights, arena, .. } = *self;
+                    let residual = self.residual.map(|residual| &residual[..]);
+                    s.outlined(Any { acc: acc.as_ptr().cast(), y, at: &at, residual, first, last, weights, arena });
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Finish::store`].
+    #[inline(always)]
+    unsafe fn each<const P: usize>(&self, acc: [[S::V; P]; F], at: [usize; P], activation: Activation) {
+        let Self { s, y, weights, arena, .. } = *self;
+        for f in 0..F {
             // SAFETY: the caller's promise.
             unsafe {
-                let mut x = epilogue.first.apply(s, x, f, weights);
-                if let Some(planes) = residual {
-                    x = s.add(x, s.load(arena.add(planes[f] as usize + at)));
-                    x = epilogue.last.apply(s, x, f, weights);
+                let y = arena.add(y[f] as usize);
+                for v in 0..P {
+                    s.store(y.add(at[v]), activation.apply(s, acc[f][v], f, weights));
                 }
-                s.store(arena.add(y[f] as usize + at), x);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Finish::store`].
+    #[inline(always)]
+    unsafe fn each_with_residual<const P: usize>(
+        &self,
+        acc: [[S::V; P]; F],
+        at: [usize; P],
+        residual: &[u32; F],
+        first: Activation,
+        last: Activation,
+    ) {
+        let Self { s, y, weights, arena, .. } = *self;
+        for f in 0..F {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let (y, residual) = (arena.add(y[f] as usize), arena.add(residual[f] as usize));
+                for v in 0..P {
+                    let x = s.add(first.apply(s, acc[f][v], f, weights), s.load(residual.add(at[v])));
+                    s.store(y.add(at[v]), last.apply(s, x, f, weights));
+                }
+            }
+        }
+    }
+}
+
+/// [`Finish::store`] with any activations.
+struct Any<'a> {
+    /// `[y.len()][at.len()]` vectors.
+    acc: *const f32,
+    y: &'a [u32],
+    at: &'a [usize],
+    residual: Option<&'a [u32]>,
+    first: Activation,
+    last: Activation,
+    weights: *const f32,
+    arena: *mut f32,
+}
+
+impl Task for Any<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { mut acc, y, at, residual, first, last, weights, arena } = self;
+        for (f, &y) in y.iter().enumerate() {
+            for &at in at {
+                // SAFETY: as for `Finish::store`, which made the task.
+                unsafe {
+                    let mut x = first.apply(s, s.load(acc), f, weights);
+                    if let Some(residual) = residual {
+                        x = s.add(x, s.load(arena.add(residual[f] as usize + at)));
+                        x = last.apply(s, x, f, weights);
+                    }
+                    s.store(arena.add(y as usize + at), x);
+                    acc = acc.add(S::LANES);
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ mod validate;
 pub use error::ModelError;
 pub use graph::Graph;
 pub use shape::Shape;
-pub(crate) use shape::{Place, ValueId, Values, infer};
+pub(crate) use shape::{ValueId, Values, infer};
 pub use tensor::{DType, Tensor, TensorView};
 
 use map::Bytes;

@@ -351,6 +351,7 @@ impl Context<'_> {
 
     fn conv(&self, conv: &Conv, tensors: Find<'_, '_>) -> Result<Shape, ModelError> {
         let [n, c, h, w] = self.map()?;
+        let size = self.window([h, w], conv.kernel, conv.stride, conv.pad, conv.dilation, false)?;
         let groups = conv.groups;
         let fine = groups > 0 && c.is_multiple_of(groups) && conv.filters.is_multiple_of(groups);
         self.check(fine, format_args!("{groups} groups"), format_args!("a divisor of {c} channels and {} filters", conv.filters))?;
@@ -383,8 +384,7 @@ impl Context<'_> {
         if let Some(bias) = &conv.bias {
             self.per_channel("bias", bias, conv.filters, tensors)?;
         }
-        let [h, w] = self.window([h, w], conv.kernel, conv.stride, conv.pad, conv.dilation, false)?;
-        self.shape(&[n, conv.filters, h, w])
+        self.shape(&[n, conv.filters, size[0], size[1]])
     }
 
     fn pool(&self, pool: &Pool, average: bool) -> Result<Shape, ModelError> {

@@ -28,6 +28,10 @@ def pair(value):
     return [value, value] if isinstance(value, int) else list(value)
 
 
+# Operators whose attributes may all be left out: still written as objects.
+HAS_ATTRIBUTES = {"leaky_relu", "hard_sigmoid", "softmax", "flatten"}
+
+
 class Net:
     def __init__(self, name, weights="float32"):
         self.rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -76,7 +80,7 @@ class Net:
         name = f"{kind}{len(self.flgc_nodes)}"
         out_names = [name] if outputs == 1 else [f"{name}.{k}" for k in range(outputs)]
         attributes = {k: v for k, v in attributes.items() if v is not None and v != DEFAULTS.get(k)}
-        op = {kind: attributes} if attributes else kind
+        op = {kind: attributes} if attributes or kind in HAS_ATTRIBUTES else kind
         self.flgc_nodes.append({"name": name, "op": op, "inputs": list(inputs), "outputs": out_names})
         current = list(inputs)
         for i, (onnx_type, further, onnx_attributes) in enumerate(steps):

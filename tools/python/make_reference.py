@@ -46,7 +46,7 @@ def convert(onnx_model, learned):
             op = {"linear": {"features": len(source[bias]), "weight": weight, "bias": bias}}
         else:
             assert attributes in ({}, {"axis": 1}), attributes
-            op = {"Relu": "relu", "Add": "add", "GlobalAveragePool": "global_average_pool", "Flatten": "flatten"}[node.op_type]
+            op = {"Relu": "relu", "Add": "add", "GlobalAveragePool": "global_average_pool", "Flatten": {"flatten": {}}}[node.op_type]
         nodes.append({"name": node.name or node.output[0], "op": op, "inputs": inputs, "outputs": list(node.output)})
     outputs = [output.name for output in onnx_model.graph.output]
     return {"inputs": [INPUT], "nodes": nodes, "outputs": outputs, "labels": LABELS}, tensors

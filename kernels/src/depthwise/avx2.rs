@@ -1,27 +1,44 @@
-//! AVX2: nine weights, three inputs and two rows of sums fill 14 of 16 registers in the 3x3 kernels; 5x5 reads its weights from memory.
+//! AVX2: nine weights, three inputs and three sums fill 15 of 16 registers in the 3x3 kernels.
 
-use super::{Call, Kernel, body};
+use super::{
+    Call, Kernel,
+    body::{self, Deal},
+};
 use crate::{Isa, simd::Avx2};
+use std::arch::x86_64::*;
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x8-avx2",
     isa: Isa::Avx2,
-    square: &[(3, 1, square::<3, 1>), (3, 2, square::<3, 2>), (5, 1, square::<5, 1>), (5, 2, square::<5, 2>)],
-    any,
+    three: [three::<1>, three::<2>],
+    any: [any::<1>, any::<2>, any::<0>],
 };
 
+impl Deal for Avx2 {
+    #[inline(always)]
+    fn deal(self, a: __m256, b: __m256) -> (__m256, __m256) {
+        // SAFETY: the value proves that the CPU has AVX2.
+        unsafe { (_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b)) }
+    }
+    #[inline(always)]
+    fn settle(self, v: __m256) -> __m256 {
+        // SAFETY: as above. The shuffle works on halves: the pairs from a (0 and 2) before those from b.
+        unsafe { _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(v))) }
+    }
+}
+
 /// # Safety
-/// As for [`body::square`], and the CPU has AVX2 and FMA.
+/// As for [`body::three`], and the CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn square<const K: usize, const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
+unsafe fn three<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { body::square::<_, K, STRIDE>(Avx2::assume(), call, weights, arena) }
+    unsafe { body::three::<_, STRIDE>(Avx2::assume(), call, weights, arena) }
 }
 
 /// # Safety
 /// As for [`body::any`], and the CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn any(call: &Call, weights: *const f32, arena: *mut f32) {
+unsafe fn any<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { body::any(Avx2::assume(), call, weights, arena) }
+    unsafe { body::any::<_, STRIDE>(Avx2::assume(), call, weights, arena) }
 }

@@ -1,27 +1,47 @@
-//! AVX-512: 32 registers hold all of a 3x3 kernel; 5x5 reads its weights from memory.
+//! AVX-512: half of the registers are enough for the 3x3 kernels.
 
-use super::{Call, Kernel, body};
+use super::{
+    Call, Kernel,
+    body::{self, Deal},
+};
 use crate::{Isa, simd::Avx512};
+use std::arch::x86_64::*;
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x16-avx512",
     isa: Isa::Avx512,
-    square: &[(3, 1, square::<3, 1>), (3, 2, square::<3, 2>), (5, 1, square::<5, 1>), (5, 2, square::<5, 2>)],
-    any,
+    three: [three::<1>, three::<2>],
+    any: [any::<1>, any::<2>, any::<0>],
 };
 
+impl Deal for Avx512 {
+    #[inline(always)]
+    fn deal(self, a: __m512, b: __m512) -> (__m512, __m512) {
+        // SAFETY: the value proves that the CPU has AVX-512 F.
+        unsafe { (_mm512_shuffle_ps::<0b10_00_10_00>(a, b), _mm512_shuffle_ps::<0b11_01_11_01>(a, b)) }
+    }
+    #[inline(always)]
+    fn settle(self, v: __m512) -> __m512 {
+        // SAFETY: as above. The shuffle works on quarters: the pairs from a (even) before those from b.
+        unsafe {
+            let order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+            _mm512_castpd_ps(_mm512_permutexvar_pd(order, _mm512_castps_pd(v)))
+        }
+    }
+}
+
 /// # Safety
-/// As for [`body::square`], and the CPU has AVX-512 F, BW, DQ and VL.
+/// As for [`body::three`], and the CPU has AVX-512 F, BW, DQ and VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn square<const K: usize, const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
+unsafe fn three<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { body::square::<_, K, STRIDE>(Avx512::assume(), call, weights, arena) }
+    unsafe { body::three::<_, STRIDE>(Avx512::assume(), call, weights, arena) }
 }
 
 /// # Safety
 /// As for [`body::any`], and the CPU has AVX-512 F, BW, DQ and VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn any(call: &Call, weights: *const f32, arena: *mut f32) {
+unsafe fn any<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { body::any(Avx512::assume(), call, weights, arena) }
+    unsafe { body::any::<_, STRIDE>(Avx512::assume(), call, weights, arena) }
 }

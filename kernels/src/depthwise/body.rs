@@ -1,250 +1,255 @@
-//! The bodies of every variant: one for small square windows, one for any.
+//! The bodies of every variant: 3x3 windows of stride one and two, and any others.
 
 use super::Call;
 use crate::{
-    Activation, Epilogue, Planes,
+    ending::{Any, Bounded, Ending},
     simd::Simd,
-    window::{Image, strips},
+    window::strips,
 };
+use std::hint::black_box;
 
-/// The most vectors that a row of a square window is loaded from.
-const MAX_LOADS: usize = 6;
+/// Separating columns with even and with odd index cheaply: in any order of lanes, which is put right once for each output.
+pub(super) trait Deal: Simd {
+    /// The elements with even and with odd index of `a` and `b`, both in the same order.
+    #[inline(always)]
+    fn deal(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+        self.unzip(a, b)
+    }
 
-/// `K` x `K` windows, undilated: goes down a strip of columns and loads each input row once. A row adds to the sums of all output rows whose windows
-/// hold it; those sums and the weights stay in registers, the inputs need not.
+    /// From that order into the natural one.
+    #[inline(always)]
+    fn settle(self, v: Self::V) -> Self::V {
+        v
+    }
+}
+
+/// 3x3 windows, undilated: goes down a strip and loads each input row once, for the sums of all output rows whose windows hold it. So only weights,
+/// sums and one row of inputs are in registers.
 ///
 /// # Safety
-/// As for [`crate::call::Run::run`]; the window is what the const parameters say, without dilation.
+/// As for [`crate::call::Run::run`]; the window is of size 3x3, has this stride, one or two, and no dilation.
 #[inline(always)]
-pub(super) unsafe fn square<S: Simd, const K: usize, const STRIDE: usize>(
-    s: S,
-    call: &Call,
-    weights: *const f32,
-    arena: *mut f32,
-) {
-    // The common epilogues have their own copies, which saves a jump for each vector and the registers of the others.
+pub(super) unsafe fn three<S: Deal, const STRIDE: usize>(s: S, call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe {
-        match call.epilogue {
-            Epilogue { first: Activation::None, residual: None, .. } => {
-                planes::<S, K, STRIDE>(s, call, weights, arena, |x, _, _| x);
-            }
-            Epilogue { first: Activation::Clamp { lo, hi }, residual: None, .. } => {
-                planes::<S, K, STRIDE>(s, call, weights, arena, |x, _, _| s.min(s.max(x, s.splat(lo)), s.splat(hi)));
-            }
-            _ => planes::<S, K, STRIDE>(s, call, weights, arena, |x, c, at| finish(s, call, weights, arena, x, c, at)),
+        match (call.epilogue.first.bounds(), &call.epilogue.residual) {
+            (Some(bounds), None) => planes::<S, STRIDE>(s, call, weights, arena, Bounded(bounds)),
+            _ => planes::<S, STRIDE>(s, call, weights, arena, Any { epilogue: &call.epilogue, weights, arena }),
         }
     }
 }
 
 /// # Safety
-/// As for [`square`]; `finish` may be called for every place of the outputs.
+/// As for [`three`].
 #[inline(always)]
-unsafe fn planes<S: Simd, const K: usize, const STRIDE: usize>(
+unsafe fn planes<S: Deal, const STRIDE: usize>(
     s: S,
     call: &Call,
     weights: *const f32,
     arena: *mut f32,
-    finish: impl Fn(S::V, usize, usize) -> S::V,
+    ending: impl Ending<S>,
 ) {
-    let width = call.input.width as isize;
-    for (c, (&x, &y)) in call.x.offsets().iter().zip(&call.y).enumerate() {
-        // SAFETY: the weights hold K * K floats and a bias for each channel.
-        let (w, bias) = unsafe {
-            let w = weights.add(call.weights as usize + c * K * K);
-            let w: [[S::V; K]; K] = std::array::from_fn(|i| std::array::from_fn(|j| s.splat(*w.add(i * K + j))));
-            (w, s.splat(*weights.add(call.bias as usize + c)))
-        };
+    let (width, pad) = (call.input.width as isize, call.window.pad[1] as isize);
+    for (channel, (&x, &y)) in call.x.offsets().iter().zip(&call.y).enumerate() {
+        // SAFETY: the weights hold a window and a bias for each channel.
+        let (w, bias) =
+            unsafe { (weights.add(call.weights as usize + channel * 9), *weights.add(call.bias as usize + channel)) };
         for column in strips(call.output.width, S::LANES) {
-            let left = (column * STRIDE) as isize - call.window.pad[1] as isize;
+            let left = (column * STRIDE) as isize - pad;
             let x = arena.wrapping_add(x as usize).wrapping_offset(left).cast_const();
             // SAFETY: `Extents` covers the output's rows and the overrun of the last one.
-            let store = |row: usize, v: S::V| unsafe {
-                let at = row * call.output.pitch + column;
-                s.store(arena.add(y as usize + at), finish(v, c, at));
-            };
+            let y = unsafe { arena.add(y as usize + column) };
+            // The weights are loaded for each strip: kept over several, they leave the registers in which the strip needs them.
+            let strip = Strip { call, x, y, w: black_box(w), bias, channel, column, ending };
             // SAFETY: the loads stay within rows of the input: all lanes do, or those that the masks leave.
             unsafe {
-                if left >= 0 && left + ((S::LANES - 1) * STRIDE + K) as isize <= width {
-                    strip::<S, K, STRIDE>(s, call, x, &w, bias, |p, _| s.load(p), store);
-                } else {
-                    let masks: [S::M; MAX_LOADS] = std::array::from_fn(|i| {
-                        let first = left + place::<S, STRIDE>(i) as isize;
-                        s.mask(-first, width - first)
-                    });
-                    strip::<S, K, STRIDE>(s, call, x, &w, bias, |p, i| s.load_masked(p, masks[i]), store);
+                match (STRIDE, left >= 0 && left + ((S::LANES - 1) * STRIDE + 3) as isize <= width) {
+                    (1, true) => strip.dense::<S, false>(s, -left, width - left),
+                    (1, false) => strip.dense::<S, true>(s, -left, width - left),
+                    (_, true) => strip.strided::<S, false>(s, -left, width - left),
+                    (_, false) => strip.strided::<S, true>(s, -left, width - left),
                 }
             }
         }
     }
 }
 
-/// All rows of a strip of output columns. `x` is where row 0 of the input would have the first column of the window.
-///
-/// # Safety
-/// `load` may be called for each row of the input and each load of [`place`], `store` for each row of the output.
-#[inline(always)]
-unsafe fn strip<S: Simd, const K: usize, const STRIDE: usize>(
-    s: S,
-    call: &Call,
+/// A strip of output columns, one vector wide, of one channel.
+struct Strip<'a, E> {
+    call: &'a Call,
+    /// Where row 0 of the input would have the first column of the first window.
     x: *const f32,
-    w: &[[S::V; K]; K],
-    bias: S::V,
-    load: impl Fn(*const f32, usize) -> S::V,
-    store: impl Fn(usize, S::V),
-) {
-    // How many rows of outputs are begun before the first is done, not counting it.
-    let behind = const { (K - 1) / STRIDE };
-    // The sums of the output row begun last, of that before it, and so on.
-    let mut sums = [bias; K];
-    for row in 0..call.output.height + behind {
-        for i in (1..=behind).rev() {
-            sums[i] = sums[i - 1];
+    /// Where row 0 of the output has the strip.
+    y: *mut f32,
+    w: *const f32,
+    bias: f32,
+    channel: usize,
+    column: usize,
+    ending: E,
+}
+
+impl<E> Strip<'_, E> {
+    /// A strip with stride one. The image has columns `begin..end`, counted from the first column of the first window.
+    ///
+    /// # Safety
+    /// As for [`three`]; with `MASKED` false, all lanes lie in the image.
+    #[inline(always)]
+    unsafe fn dense<S: Simd, const MASKED: bool>(&self, s: S, begin: isize, end: isize)
+    where
+        E: Ending<S>,
+    {
+        let Call { input, output, window, .. } = self.call;
+        // SAFETY: the weights of the channel.
+        let w = unsafe { [load_row(s, self.w), load_row(s, self.w.add(3)), load_row(s, self.w.add(6))] };
+        let bias = s.splat(self.bias);
+        let masks = [s.mask(begin, end), s.mask(begin - 1, end - 1), s.mask(begin - 2, end - 2)];
+        // Row `i` of the window of output row `r` is at `r + i`, and this is where the input begins and ends.
+        let rows = output.height + 2;
+        let (top, bottom) = (window.pad[0].min(rows), (window.pad[0] + input.height).min(rows));
+        // The sums of the output rows that still lack two rows of inputs, and one.
+        let (mut begun, mut most) = (bias, bias);
+        // SAFETY: rows of the input and of the output, and the caller's promise. Row 0 of the output is stored too early at first, then again.
+        unsafe {
+            for at in 0..top {
+                self.store(s, at.saturating_sub(2), bias);
+            }
+            for at in top..bottom {
+                let p = self.x.wrapping_add((at - window.pad[0]) * input.pitch);
+                let x0 = load::<S, MASKED>(s, p, masks[0]);
+                let x1 = load::<S, MASKED>(s, p.wrapping_add(1), masks[1]);
+                let x2 = load::<S, MASKED>(s, p.wrapping_add(2), masks[2]);
+                let x = [x0, x1, x2];
+                let done = s.add(most, chain(s, x, w[2]));
+                most = s.add(begun, chain(s, x, w[1]));
+                begun = chain_from(s, bias, x, w[0]);
+                self.store(s, at.saturating_sub(2), done);
+            }
+            for at in bottom..rows {
+                self.store(s, at.saturating_sub(2), most);
+                (most, begun) = (begun, bias);
+            }
         }
-        sums[0] = bias;
-        for phase in 0..STRIDE {
-            let at = (row * STRIDE + phase).wrapping_sub(call.window.pad[0]);
-            if at < call.input.height {
-                let x = columns::<S, K, STRIDE>(s, x.wrapping_add(at * call.input.pitch), &load);
-                for i in (0..=behind).filter(|i| i * STRIDE + phase < K) {
-                    let w = &w[i * STRIDE + phase];
-                    sums[i] = if i + phase == 0 { chain(s, s.fma(x[0], w[0], bias), &x, w) } else { s.add(sums[i], chain(s, s.mul(x[0], w[0]), &x, w)) };
+    }
+
+    /// A strip with stride two. See [`Self::dense`].
+    ///
+    /// # Safety
+    /// As for [`Self::dense`].
+    #[inline(always)]
+    unsafe fn strided<S: Deal, const MASKED: bool>(&self, s: S, begin: isize, end: isize)
+    where
+        E: Ending<S>,
+    {
+        let Call { input, output, window, .. } = self.call;
+        // SAFETY: the weights of the channel.
+        let w = unsafe { [load_row(s, self.w), load_row(s, self.w.add(3)), load_row(s, self.w.add(6))] };
+        let bias = s.splat(self.bias);
+        let half = S::LANES as isize;
+        let masks = [
+            s.mask(begin, end),
+            s.mask(begin - half, end - half),
+            s.mask(begin - 1, end - 1),
+            s.mask(begin - 1 - half, end - 1 - half),
+        ];
+        // The sum of the output row that still lacks two rows of inputs.
+        let mut begun = bias;
+        // SAFETY: rows of the input and of the output, and the caller's promise.
+        unsafe {
+            if window.pad[0] == 0 {
+                begun = chain_from(s, bias, pairs::<S, MASKED>(s, self.x, &masks), w[0]);
+            }
+            for row in 0..output.height {
+                let at = (2 * row + 1).wrapping_sub(window.pad[0]);
+                if at < input.height {
+                    let x = pairs::<S, MASKED>(s, self.x.wrapping_add(at * input.pitch), &masks);
+                    begun = s.add(begun, chain(s, x, w[1]));
                 }
+                let mut done = begun;
+                begun = bias;
+                let at = at.wrapping_add(1);
+                if at < input.height {
+                    let x = pairs::<S, MASKED>(s, self.x.wrapping_add(at * input.pitch), &masks);
+                    done = s.add(done, chain(s, x, w[2]));
+                    begun = chain_from(s, bias, x, w[0]);
+                }
+                self.store(s, row, s.settle(done));
             }
-            if phase == const { (K - 1) % STRIDE } && row >= behind {
-                store(row - behind, sums[behind]);
-            }
+        }
+    }
+
+    /// # Safety
+    /// The output has this row.
+    #[inline(always)]
+    unsafe fn store<S: Simd>(&self, s: S, row: usize, sum: S::V)
+    where
+        E: Ending<S>,
+    {
+        let at = row * self.call.output.pitch;
+        // SAFETY: `Extents` covers the output's rows and the overrun of the last one.
+        unsafe {
+            let y = self.ending.apply(s, sum, self.channel, at + self.column);
+            s.store(self.y.add(at), y);
         }
     }
 }
 
-/// The rest of a chain of multiply-adds that `start` begins.
-#[inline(always)]
-fn chain<S: Simd, const K: usize>(s: S, start: S::V, x: &[S::V; K], w: &[S::V; K]) -> S::V {
-    x.iter().zip(w).skip(1).fold(start, |sum, (&x, &w)| s.fma(x, w, sum))
-}
-
-/// Where load `i` of a row begins, counted from the window's first column. With a stride of two, loads come in pairs that give two columns of
-/// the window; only the first pair gives one, so that with the usual odd padding the others are aligned if the rows are.
-#[inline(always)]
-const fn place<S: Simd, const STRIDE: usize>(i: usize) -> usize {
-    match STRIDE {
-        1 => i,
-        _ => (i / 2 * 2).saturating_sub(1) + i % 2 * S::LANES,
-    }
-}
-
-/// The inputs of one row under each column of the window.
-#[inline(always)]
-fn columns<S: Simd, const K: usize, const STRIDE: usize>(
-    s: S,
-    p: *const f32,
-    load: impl Fn(*const f32, usize) -> S::V,
-) -> [S::V; K] {
-    let load = |i| load(p.wrapping_add(place::<S, STRIDE>(i)), i);
-    if STRIDE == 1 {
-        return std::array::from_fn(load);
-    }
-    let mut x = [s.splat(0.0); K];
-    x[0] = s.unzip(load(0), load(1)).0;
-    for j in (1..K).step_by(2) {
-        (x[j], x[j + 1]) = s.unzip(load(j + 1), load(j + 2));
-    }
-    x
-}
-
-/// The epilogue of `x`, at `at` in channel `c`.
+/// A row of weights, each in all lanes.
 ///
 /// # Safety
-/// That place of the residual lies in the arena; `weights` holds what the epilogue reads.
+/// There are three at `w`.
 #[inline(always)]
-unsafe fn finish<S: Simd>(
-    s: S,
-    call: &Call,
-    weights: *const f32,
-    arena: *const f32,
-    x: S::V,
-    c: usize,
-    at: usize,
-) -> S::V {
+unsafe fn load_row<S: Simd>(s: S, w: *const f32) -> [S::V; 3] {
+    // SAFETY: the caller's promise.
+    unsafe { [s.splat(*w), s.splat(*w.add(1)), s.splat(*w.add(2))] }
+}
+
+#[inline(always)]
+fn chain<S: Simd>(s: S, x: [S::V; 3], w: [S::V; 3]) -> S::V {
+    s.fma(x[2], w[2], s.fma(x[1], w[1], s.mul(x[0], w[0])))
+}
+
+#[inline(always)]
+fn chain_from<S: Simd>(s: S, start: S::V, x: [S::V; 3], w: [S::V; 3]) -> S::V {
+    s.fma(x[2], w[2], s.fma(x[1], w[1], s.fma(x[0], w[0], start)))
+}
+
+/// # Safety
+/// The vector at `p`, or with `MASKED` what the mask leaves of it, lies in the input.
+#[inline(always)]
+unsafe fn load<S: Simd, const MASKED: bool>(s: S, p: *const f32, mask: S::M) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe { if MASKED { s.load_masked(p, mask) } else { s.load(p) } }
+}
+
+/// Every second column from `p`, `p + 1` and `p + 2` on, dealt. The first come from loads of their own, so that with the usual padding of one the
+/// other loads are aligned if the rows are.
+///
+/// # Safety
+/// The `2 * LANES + 1` floats at `p`, or with `MASKED` what the masks leave of them, lie in the input.
+#[inline(always)]
+unsafe fn pairs<S: Deal, const MASKED: bool>(s: S, p: *const f32, masks: &[S::M; 4]) -> [S::V; 3] {
     // SAFETY: the caller's promise.
     unsafe {
-        let x = call.epilogue.first.apply(s, x, c, weights);
-        let Some(residual) = call.epilogue.residual.as_ref().map(Planes::offsets) else { return x };
-        let x = s.add(x, s.load(arena.add(residual[c] as usize + at)));
-        call.epilogue.last.apply(s, x, c, weights)
+        let a = load::<S, MASKED>(s, p, masks[0]);
+        let b = load::<S, MASKED>(s, p.wrapping_add(S::LANES), masks[1]);
+        let (first, _) = s.deal(a, b);
+        let a = load::<S, MASKED>(s, p.wrapping_add(1), masks[2]);
+        let b = load::<S, MASKED>(s, p.wrapping_add(1 + S::LANES), masks[3]);
+        let (second, third) = s.deal(a, b);
+        [first, second, third]
     }
 }
 
-/// Any window, one vector of outputs after the other.
-///
-/// # Safety
-/// As for [`crate::call::Run::run`].
-#[inline(always)]
-pub(super) unsafe fn any<S: Simd>(s: S, call: &Call, weights: *const f32, arena: *mut f32) {
-    let ([k_h, k_w], [step_h, step_w]) = (call.window.kernel, call.window.dilation);
-    for (c, (&x, &y)) in call.x.offsets().iter().zip(&call.y).enumerate() {
-        // SAFETY: the weights hold a window and a bias for each channel; the rows read are rows of the input; `Extents` covers the output's rows
-        // and the overrun of the last one.
-        unsafe {
-            let w = weights.add(call.weights as usize + c * k_h * k_w);
-            let bias = s.splat(*weights.add(call.bias as usize + c));
-            for row in 0..call.output.height {
-                let top = row * call.window.stride[0];
-                for column in strips(call.output.width, S::LANES) {
-                    let left = (column * call.window.stride[1]) as isize - call.window.pad[1] as isize;
-                    let mut sum = bias;
-                    for i in 0..k_h {
-                        let at = (top + i * step_h).wrapping_sub(call.window.pad[0]);
-                        if at >= call.input.height {
-                            continue;
-                        }
-                        let x = arena.add(x as usize + at * call.input.pitch);
-                        let term = |j: usize| {
-                            let x = gather(s, x, &call.input, left + (j * step_w) as isize, call.window.stride[1]);
-                            (x, s.splat(*w.add(i * k_w + j)))
-                        };
-                        let (first, weight) = term(0);
-                        let start = if i == 0 { s.fma(first, weight, sum) } else { s.mul(first, weight) };
-                        let chain = (1..k_w).map(term).fold(start, |sum, (x, weight)| s.fma(x, weight, sum));
-                        sum = if i == 0 { chain } else { s.add(sum, chain) };
-                    }
-                    let at = row * call.output.pitch + column;
-                    s.store(arena.add(y as usize + at), finish(s, call, weights, arena, sum, c, at));
-                }
-            }
-        }
-    }
-}
+/// Output rows that share weights and masks in [`any`].
+const ROWS: usize = 4;
+/// Masks that are made once for a strip in [`any`]; wider windows make the rest at each use.
+const MASKS: usize = 16;
 
-/// The columns `at`, `at + stride`, ... of the row at `row`; zero beyond its ends.
+/// Any window, with a horizontal stride of `STRIDE`, or of any if that is zero: some rows of a strip at a time.
 ///
 /// # Safety
-/// `row` is a row of `image`.
+/// As for [`crate::call::Run::run`]; the stride is what the const parameter says.
 #[inline(always)]
-unsafe fn gather<S: Simd>(s: S, row: *const f32, image: &Image, at: isize, stride: usize) -> S::V {
-    let width = image.width as isize;
-    let p = row.wrapping_offset(at);
-    // SAFETY: the loads stay within the row: all lanes do, or those that the masks leave.
-    unsafe {
-        match stride {
-            1 => s.load_masked(p, s.mask(-at, width - at)),
-            2 => {
-                let half = S::LANES as isize;
-                let a = s.load_masked(p, s.mask(-at, width - at));
-                let b = s.load_masked(p.wrapping_offset(half), s.mask(-at - half, width - at - half));
-                s.unzip(a, b).0
-            }
-            _ => {
-                let mut lanes = [0.0; 16];
-                for (lane, x) in lanes.iter_mut().enumerate().take(S::LANES) {
-                    let at = at + (lane * stride) as isize;
-                    if (0..width).contains(&at) {
-                        *x = *row.offset(at);
-                    }
-                }
-                s.load(lanes.as_ptr())
-            }
-        }
-    }
+pub(super) unsafe fn any<S: Deal, const STRIDE: usize>(s: S, call: &Call, weights: *const f32, arena: *mut f32) {
+    let _ = (ROWS, MASKS, s, call, weights, arena);
 }

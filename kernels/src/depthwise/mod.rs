@@ -27,10 +27,10 @@ pub struct Kernel {
     pub name: &'static str,
     /// The instruction set it needs.
     pub isa: Isa,
-    /// The entries for square windows without dilation, each with the window's size and stride.
-    square: &'static [(usize, usize, Entry)],
-    /// For all other windows.
-    any: Entry,
+    /// For 3x3 windows without dilation, of stride one and two.
+    three: [Entry; 2],
+    /// For all others, of a horizontal stride of one, of two, and of more.
+    any: [Entry; 3],
 }
 
 /// Every variant in this build, fastest first.
@@ -49,10 +49,12 @@ pub fn available() -> impl Iterator<Item = &'static Kernel> {
 
 impl Kernel {
     fn entry(&self, window: &Window) -> Entry {
-        let square = |&&(size, stride, _): &&(usize, usize, Entry)| {
-            *window == Window { kernel: [size; 2], stride: [stride; 2], dilation: [1; 2], pad: window.pad }
-        };
-        self.square.iter().find(square).map_or(self.any, |&(.., entry)| entry)
+        match *window {
+            Window { kernel: [3, 3], stride: [stride @ (1 | 2), columns], dilation: [1, 1], .. } if columns == stride => {
+                self.three[stride - 1]
+            }
+            Window { stride: [_, columns], .. } => self.any[columns.min(3) - 1],
+        }
     }
 }
 

@@ -1,25 +1,30 @@
 //! Portable: whatever `wide` was compiled for.
 
-use super::{Call, Kernel, body};
+use super::{
+    Call, Kernel,
+    body::{self, Deal},
+};
 use crate::{Isa, simd::Portable};
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x8-portable",
     isa: Isa::Portable,
-    square: &[(3, 1, square::<3, 1>), (3, 2, square::<3, 2>), (5, 1, square::<5, 1>), (5, 2, square::<5, 2>)],
-    any,
+    three: [three::<1>, three::<2>],
+    any: [any::<1>, any::<2>, any::<0>],
 };
 
+impl Deal for Portable {}
+
 /// # Safety
-/// As for [`body::square`].
-unsafe fn square<const K: usize, const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
+/// As for [`body::three`].
+unsafe fn three<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { body::square::<_, K, STRIDE>(Portable, call, weights, arena) }
+    unsafe { body::three::<_, STRIDE>(Portable, call, weights, arena) }
 }
 
 /// # Safety
 /// As for [`body::any`].
-unsafe fn any(call: &Call, weights: *const f32, arena: *mut f32) {
+unsafe fn any<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { body::any(Portable, call, weights, arena) }
+    unsafe { body::any::<_, STRIDE>(Portable, call, weights, arena) }
 }

@@ -3,10 +3,10 @@
 use super::Call;
 use crate::{
     simd::Simd,
-    tile::{accumulate, finish},
+    tile::{Finish, accumulate},
 };
 
-/// Tiles of `F` filters by `P` vectors along the run of pixels; the rest of the run vector by vector.
+/// Tiles of `F` filters by `P` vectors along the run of pixels, and smaller ones for the rest.
 ///
 /// # Safety
 /// As for [`crate::call::Run::run`]; the call has `F` filters.
@@ -17,35 +17,39 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
     weights: *const f32,
     arena: *mut f32,
 ) {
-    let (begin, end) = (call.shift as usize, call.shift as usize + call.pixels);
-    let tiled = begin + call.pixels / (P * S::LANES) * (P * S::LANES);
-    // SAFETY: `Extents` covers pixels `begin..end` of every plane, which the tiles stay within.
+    // SAFETY: the caller's promise.
     unsafe {
-        for p in (begin..tiled).step_by(P * S::LANES) {
-            tile::<S, F, P>(s, call, p, weights, arena);
-        }
-        for p in (tiled..end).step_by(S::LANES) {
-            tile::<S, F, 1>(s, call, p, weights, arena);
-        }
+        let finish = Finish::new(s, &call.y, &call.epilogue, weights, arena);
+        let rest = tiles::<S, F, P>(s, call, 0, &finish, weights, arena);
+        let rest = if P > 4 { tiles::<S, F, 4>(s, call, rest, &finish, weights, arena) } else { rest };
+        let rest = if P > 2 { tiles::<S, F, 2>(s, call, rest, &finish, weights, arena) } else { rest };
+        tiles::<S, F, 1>(s, call, rest, &finish, weights, arena);
     }
 }
 
+/// As many tiles of `P` vectors as fit behind pixel `begin`; gives where the rest begins.
+///
 /// # Safety
-/// As for [`run`]; pixels `p..p + P * LANES` are part of the call.
+/// As for [`run`].
 #[inline(always)]
-unsafe fn tile<S: Simd, const F: usize, const P: usize>(
+unsafe fn tiles<S: Simd, const F: usize, const P: usize>(
     s: S,
     call: &Call,
-    p: usize,
+    begin: usize,
+    finish: &Finish<S, F>,
     weights: *const f32,
     arena: *mut f32,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (w, bias) = (weights.add(call.weights as usize), weights.add(call.bias as usize));
-        let at = std::array::from_fn(|v| p + v * S::LANES);
-        let load = |plane: usize, v: usize| s.load(arena.add(plane + at[v]));
-        let acc = accumulate::<S, F, P>(s, call.x.offsets(), w, bias, load);
-        finish::<S, F, P>(s, acc, (&call.y, at), &call.epilogue, weights, arena);
+) -> usize {
+    let size = P * S::LANES;
+    let end = begin + (call.pixels - begin) / size * size;
+    for p in (begin..end).step_by(size) {
+        // SAFETY: `Extents` covers all pixels of every plane, from `shift` on.
+        unsafe {
+            let at = std::array::from_fn(|v| call.shift as usize + p + v * S::LANES);
+            let (w, bias) = (weights.add(call.weights as usize), weights.add(call.bias as usize));
+            let load = |plane: usize, v: usize| s.load(arena.add(plane + at[v]));
+            finish.store::<P>(accumulate(s, call.x.offsets(), w, bias, load), at);
+        }
     }
+    end
 }

@@ -114,7 +114,8 @@ impl Call {
 
 impl Run for Call {
     fn extents(&self, extents: &mut Extents) -> Result<(), CallError> {
-        let (begin, end) = (i64::from(self.shift), i64::from(self.shift) + self.pixels as i64);
+        let begin = i64::from(self.shift);
+        let end = begin.saturating_add(i64::try_from(self.pixels).unwrap_or(i64::MAX));
         let (taps, filters) = (self.x.offsets().len(), self.y.len());
         extents.read(&self.x, begin, end)?;
         extents.write(&self.y, begin, end)?;

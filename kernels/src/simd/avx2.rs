@@ -1,6 +1,6 @@
 //! Eight lanes: AVX2 with FMA.
 
-use super::Simd;
+use super::{Simd, Task};
 use std::arch::x86_64::*;
 
 /// Proof that the CPU has AVX2 and FMA.
@@ -26,6 +26,16 @@ impl Simd for Avx2 {
     type M = __m256i;
     const LANES: usize = 8;
 
+    #[inline(always)]
+    fn outlined(self, task: impl Task) {
+        #[target_feature(enable = "avx2,fma")]
+        #[inline(never)]
+        fn outlined(s: Avx2, task: impl Task) {
+            task.run(s);
+        }
+        // SAFETY: see the top.
+        unsafe { outlined(self, task) }
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         // SAFETY: see the top.

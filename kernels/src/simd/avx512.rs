@@ -1,6 +1,6 @@
 //! Sixteen lanes: AVX-512.
 
-use super::Simd;
+use super::{Simd, Task};
 use std::arch::x86_64::*;
 
 /// Proof that the CPU has AVX-512 F, BW, DQ and VL.
@@ -23,6 +23,16 @@ impl Simd for Avx512 {
     type M = __mmask16;
     const LANES: usize = 16;
 
+    #[inline(always)]
+    fn outlined(self, task: impl Task) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+        #[inline(never)]
+        fn outlined(s: Avx512, task: impl Task) {
+            task.run(s);
+        }
+        // SAFETY: see the top.
+        unsafe { outlined(self, task) }
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         // SAFETY: see the top.

@@ -15,6 +15,24 @@ pub(crate) use avx2::Avx2;
 pub(crate) use avx512::Avx512;
 pub(crate) use portable::{Portable, Scalar};
 
+/// Asks for the cache line at `p`, which need not be valid.
+#[inline(always)]
+pub(crate) fn prefetch(p: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 CPU has the instruction, and it never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
+/// Work over vectors of any kind.
+pub(crate) trait Task {
+    /// Implementations are `#[inline(always)]`, like every body.
+    fn run<S: Simd>(self, s: S);
+}
+
 /// Vectors of `LANES` floats.
 pub(crate) trait Simd: Copy {
     /// A vector.
@@ -23,6 +41,9 @@ pub(crate) trait Simd: Copy {
     type M: Copy;
     /// Floats in a vector.
     const LANES: usize;
+
+    /// Runs `task` in a function of its own: for what is not worth its code and registers in every kernel.
+    fn outlined(self, task: impl Task);
 
     fn splat(self, x: f32) -> Self::V;
 

@@ -1,6 +1,6 @@
 //! Eight lanes of the crate `wide`, whose instructions are chosen when it is compiled; and single floats, for planes of one pixel.
 
-use super::Simd;
+use super::{Simd, Task};
 use wide::f32x8;
 
 /// Needs no proof: runs everywhere.
@@ -12,6 +12,10 @@ impl Simd for Portable {
     type M = (u8, u8);
     const LANES: usize = 8;
 
+    #[inline(never)]
+    fn outlined(self, task: impl Task) {
+        task.run(self);
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> f32x8 {
         f32x8::splat(x)
@@ -96,6 +100,10 @@ impl Simd for Scalar {
     type M = bool;
     const LANES: usize = 1;
 
+    #[inline(never)]
+    fn outlined(self, task: impl Task) {
+        task.run(self);
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> f32 {
         x

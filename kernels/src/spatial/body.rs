@@ -3,7 +3,7 @@
 use super::Call;
 use crate::{
     simd::Simd,
-    tile::{accumulate, finish},
+    tile::{Finish, accumulate},
 };
 
 /// Tiles of `F` filters by `P` vectors, which may lie in several rows; the last vectors one by one. `STRIDE` is the call's stride, or zero for any.
@@ -32,11 +32,12 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize, const STRIDE: 
     let vectors = call.rows * call.columns.div_ceil(S::LANES);
     // SAFETY: `Extents` covers as many vectors as are taken, in rows of at least one vector.
     unsafe {
+        let finish = Finish::new(s, &call.y, &call.epilogue, weights, arena);
         for _ in 0..vectors / P {
-            tile::<S, F, P, STRIDE>(s, call, std::array::from_fn(|_| next()), weights, arena);
+            tile::<S, F, P, STRIDE>(s, call, std::array::from_fn(|_| next()), &finish, weights, arena);
         }
         for _ in 0..vectors % P {
-            tile::<S, F, 1, STRIDE>(s, call, [next()], weights, arena);
+            tile::<S, F, 1, STRIDE>(s, call, [next()], &finish, weights, arena);
         }
     }
 }
@@ -48,6 +49,7 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const STRIDE: usize>(
     s: S,
     call: &Call,
     at: [(usize, usize); P],
+    finish: &Finish<S, F>,
     weights: *const f32,
     arena: *mut f32,
 ) {
@@ -62,7 +64,6 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const STRIDE: usize>(
                 _ => s.load_strided(x, call.stride),
             }
         };
-        let acc = accumulate::<S, F, P>(s, call.x.offsets(), w, bias, load);
-        finish::<S, F, P>(s, acc, (&call.y, at.map(|(_, y)| y)), &call.epilogue, weights, arena);
+        finish.store::<P>(accumulate(s, call.x.offsets(), w, bias, load), at.map(|(_, y)| y));
     }
 }

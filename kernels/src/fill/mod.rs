@@ -1,0 +1,80 @@
+//! Zeroes the border of planes: what a spatial convolution reads outside the image.
+//!
+//! Rows share their border: the zero columns between the end of one row and the start of the next serve both. The layer that writes a plane runs this
+//! afterwards, since whole-plane kernels leave junk between the rows.
+
+use crate::call::{CallError, Extents, Run};
+
+/// The name of the only variant: it is bound by stores.
+pub const NAME: &str = "f32-fill-portable";
+
+/// What a call zeroes.
+#[derive(Clone, Debug)]
+pub struct Spec<'a> {
+    /// Rows of the image, at least one.
+    pub rows: usize,
+    /// Columns of the image; it ends here in each row.
+    pub width: usize,
+    /// Floats from one row to the next, at least `width`.
+    pub pitch: usize,
+    /// Floats before the first pixel.
+    pub before: usize,
+    /// Floats behind the last row's pitch.
+    pub after: usize,
+    /// The offset of each plane's first pixel.
+    pub y: &'a [u32],
+}
+
+/// One call: its spec, proven.
+#[derive(Debug)]
+pub struct Call {
+    rows: usize,
+    width: usize,
+    pitch: usize,
+    before: usize,
+    after: usize,
+    y: Box<[u32]>,
+}
+
+impl Call {
+    /// # Errors
+    /// If there is no row, or a row is longer than the pitch.
+    pub fn new(spec: Spec<'_>) -> Result<Self, CallError> {
+        let Spec { rows, width, pitch, before, after, y } = spec;
+        if rows == 0 || width == 0 {
+            return Err(CallError::Shape { what: "the size of an image", found: 0, expected: "at least one" });
+        }
+        if pitch < width {
+            return Err(CallError::Shape { what: "the pitch", found: pitch, expected: "at least the width" });
+        }
+        Ok(Self { rows, width, pitch, before, after, y: y.into() })
+    }
+}
+
+impl Run for Call {
+    fn extents(&self, extents: &mut Extents) -> Result<(), CallError> {
+        // The pixels between the border are not touched, but belong to the same plane: nobody else may write them meanwhile.
+        let end = (self.rows as i64).saturating_mul(self.pitch as i64).saturating_add(self.after as i64);
+        extents.write(&self.y, -(self.before as i64), end)
+    }
+
+    fn cost(&self) -> u64 {
+        let border = self.before + self.after + self.rows * (self.pitch - self.width);
+        (self.y.len() * border) as u64
+    }
+
+    unsafe fn run(&self, _weights: *const f32, arena: *mut f32) {
+        let zero = |at: usize, count: usize| {
+            // SAFETY: every run lies within what `extents` adds as written, which is this call's alone.
+            unsafe { arena.add(at).write_bytes(0, count) }
+        };
+        for &y in &self.y {
+            let y = y as usize;
+            zero(y - self.before, self.before);
+            for row in 0..self.rows {
+                zero(y + row * self.pitch + self.width, self.pitch - self.width);
+            }
+            zero(y + self.rows * self.pitch, self.after);
+        }
+    }
+}

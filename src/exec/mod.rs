@@ -1,0 +1,141 @@
+//! Plan and input to output, many times: a loop over steps that cannot fail.
+
+mod threads;
+
+use crate::plan::{Binding, Inner, Plan};
+use flgc_kernels::{Arena, with_denormals_flushed};
+use std::{io, sync::Arc};
+use threads::Pool;
+
+/// Why a run can't start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// Not one slice for each input, or for each output.
+    #[error("{found} {what}, expected {expected}")]
+    Count {
+        /// Inputs or outputs.
+        what: &'static str,
+        /// How many were given.
+        found: usize,
+        /// How many the network has.
+        expected: usize,
+    },
+    /// A slice has the wrong length.
+    #[error("{what} {index}: {found} floats, expected {expected}")]
+    Length {
+        /// Input or output.
+        what: &'static str,
+        /// Its index.
+        index: usize,
+        /// Its length.
+        found: usize,
+        /// The number of elements of its shape.
+        expected: usize,
+    },
+}
+
+/// The memory of one run. Make one for each thread; nothing is allocated once it is made.
+pub struct Session {
+    plan: Arc<Inner>,
+    arena: Arena,
+    outputs: Vec<Vec<f32>>,
+}
+
+impl Session {
+    pub(crate) fn new(plan: &Plan) -> io::Result<Self> {
+        let plan = Arc::clone(&plan.0);
+        let arena = Arena::new(plan.arena_len)?;
+        let outputs = plan.outputs.iter().map(|output| vec![0.0; output.len]).collect();
+        Ok(Self { plan, arena, outputs })
+    }
+
+    /// Runs a network with one input and returns the first output, both row-major in their shapes ([`Plan::inputs`], [`Plan::outputs`]).
+    ///
+    /// # Errors
+    /// If the network has several inputs, or `input` has the wrong length.
+    pub fn run(&mut self, input: &[f32]) -> Result<&[f32], RunError> {
+        check("inputs", "input", &[input], |input| input.len(), &self.plan.inputs)?;
+        self.execute(&[input]);
+        for (binding, output) in self.plan.outputs.iter().zip(&mut self.outputs) {
+            binding.read(&self.arena, output);
+        }
+        Ok(&self.outputs[0])
+    }
+
+    /// Runs a network with any number of inputs and outputs, in the order of [`Plan::inputs`] and [`Plan::outputs`].
+    ///
+    /// # Errors
+    /// If there is not one slice for each input and output, or one has the wrong length.
+    pub fn run_with(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
+        check("inputs", "input", inputs, |input| input.len(), &self.plan.inputs)?;
+        check("outputs", "output", outputs, |output| output.len(), &self.plan.outputs)?;
+        self.execute(inputs);
+        for (binding, output) in self.plan.outputs.iter().zip(outputs) {
+            binding.read(&self.arena, output);
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, inputs: &[&[f32]]) {
+        let Self { plan, arena, .. } = self;
+        for (binding, input) in plan.inputs.iter().zip(inputs) {
+            binding.write(arena, input);
+        }
+        match (&plan.pool, plan.flush_denormals) {
+            (Some(pool), flush) => pool.install(|| run_parts(plan, arena, Pool { flush })),
+            (None, true) => with_denormals_flushed(|| run(plan, arena)),
+            (None, false) => run(plan, arena),
+        }
+    }
+}
+
+fn run(plan: &Inner, arena: &mut Arena) {
+    for set in plan.steps.iter().flat_map(|step| &step.sets) {
+        set.run(&plan.weights, arena);
+    }
+}
+
+fn run_parts(plan: &Inner, arena: &mut Arena, pool: Pool) {
+    let parts = rayon::current_num_threads();
+    for set in plan.steps.iter().flat_map(|step| &step.sets) {
+        set.run_parts(parts, &pool, &plan.weights, arena);
+    }
+}
+
+fn check<T>(
+    what: &'static str,
+    one: &'static str,
+    slices: &[T],
+    len: impl Fn(&T) -> usize,
+    bindings: &[Binding],
+) -> Result<(), RunError> {
+    if slices.len() != bindings.len() {
+        return Err(RunError::Count { what, found: slices.len(), expected: bindings.len() });
+    }
+    for (index, (slice, binding)) in slices.iter().zip(bindings).enumerate() {
+        if len(slice) != binding.len {
+            return Err(RunError::Length { what: one, index, found: len(slice), expected: binding.len });
+        }
+    }
+    Ok(())
+}
+
+impl Binding {
+    fn write(&self, arena: &mut Arena, mut input: &[f32]) {
+        let arena = arena.as_mut_slice();
+        for &(start, len) in &self.runs {
+            let (run, rest) = input.split_at(len as usize);
+            arena[start as usize..][..run.len()].copy_from_slice(run);
+            input = rest;
+        }
+    }
+
+    fn read(&self, arena: &Arena, mut output: &mut [f32]) {
+        let arena = arena.as_slice();
+        for &(start, len) in &self.runs {
+            let (run, rest) = output.split_at_mut(len as usize);
+            run.copy_from_slice(&arena[start as usize..][..len as usize]);
+            output = rest;
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Steps to calls: packs weights and turns planes into addresses.
+
+mod channelwise;
+mod conv;
+mod elements;
+
+use super::{
+    choose::Kernels,
+    layout::Places,
+    net::{Act, Kind},
+    prune::Live,
+    regroup::{Net, Step},
+    value::{Lane, Value},
+};
+use flgc_kernels::{Activation, Call, CallError, CallSet, Epilogue, Planes, WeightsBuilder, fill};
+use std::collections::BTreeSet;
+
+/// The calls of one step: sets that run one after another.
+pub(super) struct Lowered {
+    pub(super) sets: Vec<CallSet>,
+    /// The names of its kernels, without the one that zeroes borders.
+    pub(super) kernels: BTreeSet<&'static str>,
+}
+
+/// Makes calls; collects the packed weights in the order of execution.
+pub(super) struct Lower<'a, 'm> {
+    pub(super) net: &'a Net<'m>,
+    pub(super) live: &'a Live,
+    pub(super) places: &'a Places,
+    pub(super) kernels: Kernels,
+    pub(super) weights: WeightsBuilder,
+}
+
+/// The calls of a step while they are collected.
+#[derive(Default)]
+struct Calls {
+    calls: Vec<Call>,
+    kernels: BTreeSet<&'static str>,
+}
+
+impl Calls {
+    fn add(&mut self, kernel: &'static str, call: impl Into<Call>) {
+        self.kernels.insert(kernel);
+        self.calls.push(call.into());
+    }
+}
+
+impl Lower<'_, '_> {
+    /// The calls of `step`.
+    ///
+    /// # Errors
+    /// If the plan contradicts itself.
+    pub(super) fn step(&mut self, step: &Step<'_>) -> Result<Lowered, CallError> {
+        let mut calls = Calls::default();
+        match &step.layer.kind {
+            Kind::Conv(conv) => self.conv(step, conv, &mut calls)?,
+            Kind::Linear(linear) => self.linear(step, linear, &mut calls)?,
+            Kind::Scale { scale, shift } => self.scale(step, scale, shift, &mut calls)?,
+            Kind::Add | Kind::Multiply => self.binary(step, matches!(step.layer.kind, Kind::Add), &mut calls)?,
+            Kind::Identity => self.unary(step, &mut calls)?,
+            Kind::Pool { pool, average } => self.pool(step, pool, *average, &mut calls)?,
+            Kind::GlobalPool { average } => self.global_pool(step, *average, &mut calls)?,
+            Kind::Softmax { axis } => self.softmax(step, *axis, &mut calls)?,
+            Kind::Resize(resize) => self.resize(step, resize, &mut calls)?,
+            Kind::Move => self.gather(step, &mut calls)?,
+            Kind::View(_) => {}
+        }
+        let mut sets = vec![CallSet::new(calls.calls)?];
+        sets.extend(self.border(step.storage)?);
+        Ok(Lowered { sets, kernels: calls.kernels })
+    }
+
+    /// What zeroes the border of a storage, if it has one.
+    ///
+    /// # Errors
+    /// As for [`Lower::step`].
+    pub(super) fn border(&self, storage: u32) -> Result<Option<CallSet>, CallError> {
+        let layout = &self.places.layouts[storage as usize];
+        let Some([before, after]) = layout.border else { return Ok(None) };
+        let [n, _, rows, width] = self.places.dims[storage as usize];
+        let mut calls = Vec::with_capacity(n);
+        for image in 0..n {
+            let y = self.planes(&self.live_lanes(storage), image);
+            let call = fill::Call::new(fill::Spec { rows, width, pitch: layout.pitch, before, after, y: &y })?;
+            calls.push(call.into());
+        }
+        CallSet::new(calls).map(Some)
+    }
+
+    /// The computed channels of a storage, in the order of their slots.
+    fn live_lanes(&self, storage: u32) -> Vec<Lane> {
+        let slots = &self.places.layouts[storage as usize].slots;
+        let mut lanes: Vec<Lane> = (0..slots.len())
+            .filter(|&channel| self.live.is(storage, channel))
+            .map(|channel| Lane { storage, channel: channel as u32 })
+            .collect();
+        lanes.sort_unstable_by_key(|lane| slots[lane.channel as usize]);
+        lanes
+    }
+
+    /// The computed channels of the step's output, in the order of their slots.
+    fn outputs(&self, step: &Step<'_>) -> Vec<Lane> {
+        self.live_lanes(step.storage)
+    }
+
+    /// The addresses of planes.
+    fn planes(&self, lanes: &[Lane], image: usize) -> Vec<u32> {
+        lanes.iter().map(|&lane| self.places.plane(lane, image)).collect()
+    }
+
+    /// The addresses of the planes of `value` for the output channels `channels`.
+    fn planes_of(&self, value: &Value, channels: &[Lane], image: usize) -> Vec<u32> {
+        let lanes = value.lanes().unwrap_or_default();
+        channels.iter().map(|output| self.places.plane(lanes[output.channel as usize], image)).collect()
+    }
+
+    /// What a call that writes `channels` does to each output.
+    fn epilogue(&mut self, step: &Step<'_>, channels: &[Lane], image: usize) -> Epilogue {
+        let residual = step.residual.as_ref().map(|value| match value.lanes() {
+            Some(_) => self.planes_of(value, channels, image).into(),
+            None => {
+                // Single elements: the output is `[n, c]` or `[n, c, 1, 1]`.
+                let c = step.output.shape[1];
+                let all = self.places.elements(value);
+                channels.iter().map(|output| all[image * c + output.channel as usize]).collect::<Vec<u32>>().into()
+            }
+        });
+        let slopes: Vec<usize> = channels.iter().map(|lane| lane.channel as usize).collect();
+        Epilogue { first: self.act(&step.layer.first, &slopes), residual, last: self.act(&step.layer.last, &slopes) }
+    }
+
+    /// The activation of a call whose outputs are those channels.
+    fn act(&mut self, act: &Act, channels: &[usize]) -> Activation {
+        match act {
+            Act::Same(activation) => *activation,
+            Act::PRelu(slopes) => {
+                Activation::PRelu { slopes: self.weights.push(channels.iter().map(|&channel| slopes[channel])) }
+            }
+        }
+    }
+}
+
+fn list(offsets: Vec<u32>) -> Planes {
+    offsets.into()
+}
+
+/// Pixels of a run over whole planes, in whole vectors of any kernel.
+fn run_of([h, w]: [usize; 2], pitch: usize) -> usize {
+    ((h - 1) * pitch + w).next_multiple_of(flgc_kernels::ALIGN)
+}

@@ -1,0 +1,309 @@
+//! Model to plan, once: shapes, folding, channel orders, pruning, layout, kernels, memory. All thinking happens here.
+
+mod arena;
+mod check;
+mod choose;
+mod error;
+mod fold;
+mod layout;
+mod lower;
+mod net;
+mod prune;
+mod regroup;
+mod report;
+mod value;
+
+pub use error::PlanError;
+pub use report::{GroupReport, LayerReport, Memory, Report};
+
+use crate::{
+    exec::Session,
+    model::{Model, ValueId, Values, graph},
+};
+use choose::Kernels;
+use flgc_kernels::{CallError, CallSet, Isa, Weights, WeightsBuilder};
+use layout::Places;
+use lower::Lower;
+use net::Kind;
+use prune::Live;
+use regroup::Net;
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
+
+/// How a plan is made and run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The instruction set; the fastest available one if `None`.
+    pub isa: Option<Isa>,
+    /// The threads that one run uses.
+    pub threads: Threads,
+    /// Most bytes of packed weights and activations.
+    pub memory_limit: u64,
+    /// Most multiply-adds (or steps of about that cost) of a run.
+    pub macs_limit: u64,
+    /// Whether denormal numbers are flushed to zero during a run.
+    pub flush_denormals: bool,
+    /// The shape of inputs that are not to have the model's default one.
+    pub input_shapes: BTreeMap<String, Vec<usize>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            isa: None,
+            threads: Threads::One,
+            memory_limit: 2 << 30,
+            macs_limit: 1_000_000_000_000,
+            flush_denormals: true,
+            input_shapes: BTreeMap::new(),
+        }
+    }
+}
+
+/// The threads that one run uses.
+#[derive(Clone, Debug, Default)]
+pub enum Threads {
+    /// The caller's thread only.
+    #[default]
+    One,
+    /// A pool of so many threads, made with the plan and shared by its sessions.
+    Count(NonZeroUsize),
+    /// The caller's own pool.
+    Pool(Arc<rayon::ThreadPool>),
+}
+
+/// An input or output of a plan.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// Its name in the model.
+    pub name: String,
+    /// Its shape, outermost first.
+    pub shape: Vec<usize>,
+    /// How a picture becomes this input, if the model says so.
+    pub image: Option<graph::Image>,
+    /// Whether this output was made by a softmax.
+    pub is_softmax: bool,
+}
+
+/// A network ready to run: packed weights and a list of steps. Cheap to clone, shared between threads.
+#[derive(Clone)]
+pub struct Plan(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) steps: Box<[Step]>,
+    pub(crate) weights: Weights,
+    pub(crate) arena_len: usize,
+    pub(crate) inputs: Box<[Binding]>,
+    pub(crate) outputs: Box<[Binding]>,
+    pub(crate) pool: Option<Arc<rayon::ThreadPool>>,
+    pub(crate) flush_denormals: bool,
+    input_ports: Vec<Port>,
+    output_ports: Vec<Port>,
+    labels: Vec<String>,
+    report: Report,
+}
+
+/// What one layer runs: sets of independent calls, one after another.
+pub(crate) struct Step {
+    pub(crate) sets: Vec<CallSet>,
+}
+
+/// Where the elements of an input or output lie in the arena: runs of `(start, length)`, in order.
+pub(crate) struct Binding {
+    pub(crate) runs: Box<[(u32, u32)]>,
+    pub(crate) len: usize,
+}
+
+impl Plan {
+    /// Plans `model`: a few milliseconds for most networks, dominated by packing the weights. The model is not needed afterwards.
+    ///
+    /// # Errors
+    /// If the shapes asked for do not fit the model, a limit of `options` is exceeded, the instruction set is not available, or there is no memory.
+    pub fn new(model: &Model, options: &Options) -> Result<Self, PlanError> {
+        let isa = options.isa.unwrap_or_else(Isa::best);
+        let kernels = Kernels::of(isa).ok_or(PlanError::Isa(isa))?;
+        let values = check::check(model, options)?;
+        let graph = model.graph();
+        let outputs: Vec<ValueId> = graph.outputs.iter().filter_map(|name| values.id(name)).collect();
+        let layers = fold::fold(model, &values);
+        let net = regroup::resolve(layers, &values, graph.inputs.len(), &outputs);
+        let orders = regroup::orders(&net);
+        let live = Live::of(&net);
+        let layouts = layout::layouts(&net, &live, &orders);
+        let lifetimes = arena::lifetimes(&net, &live);
+        let sizes: Vec<usize> = layouts.iter().map(|layout| layout.len).collect();
+        check_memory(&net, &sizes, &lifetimes, options)?;
+        let (base, arena_len) = arena::place(&sizes, &lifetimes);
+        if arena_len > u32::MAX as usize {
+            let layer = net.steps.first().map_or("input", |step| &step.layer.name);
+            return Err(check::limit(layer, "the arena, in floats,", arena_len as u64, u32::MAX.into(), "memory_limit"));
+        }
+        let places = Places { dims: net.storages.clone(), layouts, base };
+        let mut lower = Lower { net: &net, live: &live, places: &places, kernels, weights: WeightsBuilder::default() };
+        let (steps, layers) = lower_all(&mut lower)?;
+        let weights = lower.weights.finish();
+        let weights = weights.map_err(|source| PlanError::Memory { what: "weights", bytes: 0, source })?;
+        let binding = |value| {
+            let runs = places.runs(value).into_boxed_slice();
+            Binding { len: runs.iter().map(|&(_, len)| len as usize).sum(), runs }
+        };
+        let memory = Memory {
+            weights: weights.len() as u64 * 4,
+            arena: arena_len as u64 * 4,
+            mapped: model.as_bytes().len() as u64,
+        };
+        let report = Report {
+            isa,
+            steps: layers.iter().filter(|layer| layer.kernel != "none").count(),
+            moves: layers.iter().filter(|layer| layer.moves_data).count(),
+            macs: layers.iter().map(|layer| layer.macs).sum(),
+            parameters: model
+                .tensor_names()
+                .filter_map(|name| model.tensor(name))
+                .filter(|tensor| tensor.dtype.is_float())
+                .map(|tensor| tensor.len() as u64)
+                .sum(),
+            memory,
+            layers,
+        };
+        Ok(Self(Arc::new(Inner {
+            steps: steps.into(),
+            weights,
+            arena_len,
+            inputs: net.input_values(&values).iter().map(binding).collect(),
+            outputs: net.outputs.iter().map(binding).collect(),
+            pool: pool(&options.threads)?,
+            flush_denormals: options.flush_denormals,
+            input_ports: input_ports(model, &values),
+            output_ports: output_ports(model, &values),
+            labels: graph.labels.clone(),
+            report,
+        })))
+    }
+
+    /// The memory of one run, to be used by one thread at a time.
+    ///
+    /// # Panics
+    /// If the operating system does not give the memory; [`Plan::try_session`] returns that as an error.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        self.try_session().expect("memory for a session")
+    }
+
+    /// The memory of one run, to be used by one thread at a time.
+    ///
+    /// # Errors
+    /// If the operating system does not give the memory.
+    pub fn try_session(&self) -> Result<Session, PlanError> {
+        let bytes = self.0.arena_len * size_of::<f32>();
+        Session::new(self).map_err(|source| PlanError::Memory { what: "a session", bytes, source })
+    }
+
+    /// The inputs, in order.
+    #[must_use]
+    pub fn inputs(&self) -> &[Port] {
+        &self.0.input_ports
+    }
+
+    /// The outputs, in order.
+    #[must_use]
+    pub fn outputs(&self) -> &[Port] {
+        &self.0.output_ports
+    }
+
+    /// The name of each class; empty if the model has none.
+    #[must_use]
+    pub fn labels(&self) -> &[String] {
+        &self.0.labels
+    }
+
+    /// What the plan consists of.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.0.report
+    }
+}
+
+/// Refuses what would exceed the memory limit, before any of it is allocated, and names the layer with the most memory alive.
+fn check_memory(
+    net: &Net<'_>,
+    sizes: &[usize],
+    lifetimes: &[Option<arena::Lifetime>],
+    options: &Options,
+) -> Result<(), PlanError> {
+    let weights: u64 = net
+        .steps
+        .iter()
+        .map(|step| match &step.layer.kind {
+            Kind::Conv(conv) => conv.weights(),
+            Kind::Linear(linear) => linear.weight.len() as u64,
+            _ => 0,
+        })
+        .sum();
+    let (index, floats) = arena::peak(sizes, lifetimes, net.steps.len());
+    let needed = weights.saturating_add(floats as u64).saturating_mul(4);
+    if needed > options.memory_limit {
+        let layer = net.steps.get(index).map_or("input", |step| &step.layer.name);
+        return Err(check::limit(layer, "memory, in bytes,", needed, options.memory_limit, "memory_limit"));
+    }
+    Ok(())
+}
+
+/// The calls of all steps, and what to say of each.
+fn lower_all(lower: &mut Lower<'_, '_>) -> Result<(Vec<Step>, Vec<LayerReport>), PlanError> {
+    let at = |layer: &str| {
+        let layer = layer.to_owned();
+        move |source: CallError| PlanError::Call { layer, source }
+    };
+    let mut steps = Vec::new();
+    let mut reports = Vec::new();
+    for storage in 0..lower.net.inputs as u32 {
+        steps.extend(lower.border(storage).map_err(at("input"))?.map(|set| Step { sets: vec![set] }));
+    }
+    for step in &lower.net.steps {
+        let mut kernel = "none".to_owned();
+        if lower.live.any(step.storage) {
+            let lowered = lower.step(step).map_err(at(&step.layer.name))?;
+            kernel = lowered.kernels.into_iter().collect::<Vec<_>>().join("+");
+            steps.push(Step { sets: lowered.sets });
+        }
+        reports.push(report::layer(step, &lower.places.layouts[step.storage as usize], kernel));
+    }
+    Ok((steps, reports))
+}
+
+fn pool(threads: &Threads) -> Result<Option<Arc<rayon::ThreadPool>>, PlanError> {
+    match threads {
+        Threads::One => Ok(None),
+        Threads::Pool(pool) => Ok(Some(Arc::clone(pool))),
+        Threads::Count(count) if count.get() == 1 => Ok(None),
+        Threads::Count(count) => {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(count.get()).build();
+            let pool = pool.map_err(|source| PlanError::Threads { threads: count.get(), source })?;
+            Ok(Some(Arc::new(pool)))
+        }
+    }
+}
+
+fn input_ports(model: &Model, values: &Values<'_>) -> Vec<Port> {
+    let port = |(id, input): (usize, &graph::Input)| Port {
+        name: input.name.clone(),
+        shape: values.shape(id as ValueId).to_vec(),
+        image: input.image.as_deref().cloned(),
+        is_softmax: false,
+    };
+    model.graph().inputs.iter().enumerate().map(port).collect()
+}
+
+fn output_ports(model: &Model, values: &Values<'_>) -> Vec<Port> {
+    let made_by_softmax = |name: &String| {
+        let mut producers = model.graph().nodes.iter().filter(|node| node.outputs.contains(name));
+        producers.any(|node| matches!(node.op, graph::Op::Softmax(_)))
+    };
+    let port = |name: &String| Port {
+        name: name.clone(),
+        shape: values.id(name).map_or_else(Vec::new, |id| values.shape(id).to_vec()),
+        image: None,
+        is_softmax: made_by_softmax(name),
+    };
+    model.graph().outputs.iter().map(port).collect()
+}

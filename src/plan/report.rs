@@ -1,0 +1,90 @@
+//! What a plan consists of, for people and tools.
+
+use super::{layout::Layout, net::Kind, regroup::Step};
+use flgc_kernels::Isa;
+
+/// A plan, described.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The instruction set of all kernels.
+    pub isa: Isa,
+    /// How many steps a run takes.
+    pub steps: usize,
+    /// How many of them only move data.
+    pub moves: usize,
+    /// Multiply-adds that the network needs: weights inside groups times output pixels.
+    pub macs: u64,
+    /// Weights and biases in the file, nothing outside groups.
+    pub parameters: u64,
+    /// Memory, in bytes.
+    pub memory: Memory,
+    /// The layers that compute something, in the order of execution.
+    pub layers: Vec<LayerReport>,
+}
+
+/// Where a plan's memory goes, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Packed weights, shared by all sessions.
+    pub weights: u64,
+    /// Activations of one session.
+    pub arena: u64,
+    /// The model's file, mapped while the plan was made.
+    pub mapped: u64,
+}
+
+/// A layer of a plan, with what was folded into it.
+#[derive(Clone, Debug)]
+pub struct LayerReport {
+    /// The name of its node.
+    pub name: String,
+    /// The operator of its node, or `move`.
+    pub op: &'static str,
+    /// The kernels that run it, joined by `+`; `none` if nothing reads what it would compute.
+    pub kernel: String,
+    /// The shape of its output.
+    pub shape: Vec<usize>,
+    /// Multiply-adds.
+    pub macs: u64,
+    /// The sizes of its groups, of convolutions with more than one.
+    pub groups: Vec<GroupReport>,
+    /// The channel in each slot of its output, those that are not computed left out.
+    pub order: Vec<u32>,
+    /// Whether it only moves data.
+    pub moves_data: bool,
+}
+
+/// The size of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupReport {
+    /// Input channels.
+    pub channels: usize,
+    /// Filters.
+    pub filters: usize,
+}
+
+pub(super) fn layer(step: &Step<'_>, layout: &Layout, kernel: String) -> LayerReport {
+    let shape = step.output.shape;
+    let [n, _, h, w] = shape.nchw().unwrap_or([1, 1, 1, 1]);
+    let (macs, groups) = match &step.layer.kind {
+        Kind::Conv(conv) => {
+            let sizes = conv.groups.iter().map(|g| GroupReport { channels: g.channels.len(), filters: g.filters.len() });
+            let groups = if conv.groups.len() > 1 { sizes.collect() } else { Vec::new() };
+            (conv.weights() * (n * h * w) as u64, groups)
+        }
+        Kind::Linear(linear) => ((linear.weight.len() * n) as u64, Vec::new()),
+        _ => (0, Vec::new()),
+    };
+    let mut order: Vec<u32> = (0..layout.slots.len() as u32).filter(|&c| layout.slots[c as usize] != u32::MAX).collect();
+    order.sort_unstable_by_key(|&channel| layout.slots[channel as usize]);
+    LayerReport {
+        name: step.layer.name.clone(),
+        op: step.layer.op,
+        kernel,
+        shape: shape.to_vec(),
+        macs,
+        groups,
+        order,
+        moves_data: matches!(step.layer.kind, Kind::Move),
+    }
+}

@@ -1,0 +1,229 @@
+//! The arguments of the programs.
+
+use crate::status::Stop;
+use clap::{Args, Parser, ValueEnum};
+use flgc::{Isa, Options};
+use std::{num::NonZeroUsize, path::PathBuf};
+
+/// The name of the program that runs models.
+pub const RUN: &str = "flgc-run";
+/// The name of the program that shows what a model consists of.
+pub const INSPECT: &str = "flgc-inspect";
+
+/// Run an flgc model on pictures or raw tensors.
+#[derive(Debug, Parser)]
+#[command(name = RUN, version, after_help = AFTER_HELP)]
+#[command(group = clap::ArgGroup::new("work").required(true).args(["inputs", "tensor", "evaluate"]))]
+pub struct RunArgs {
+    /// The model, a .flgc file
+    pub model: PathBuf,
+
+    /// Pictures, folders of pictures (walked, in order of names, hidden files left out), or - for a list of paths on standard input, one on each line
+    #[arg(value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+
+    /// How many classes to show for each picture
+    #[arg(long, value_name = "N", default_value = "5")]
+    pub top_k: NonZeroUsize,
+
+    /// How to write the answers
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+
+    /// Threads: pictures are spread over them; a single picture or a tensor uses them for one run
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub threads: NonZeroUsize,
+
+    /// How to run the model
+    #[command(flatten)]
+    pub engine: EngineArgs,
+
+    /// Accepted for later: no layers are fused into bands of rows yet, so it changes nothing
+    #[arg(long)]
+    pub no_fuse: bool,
+
+    /// Raw input: a .npy file of little-endian f32 in C order; its shape is the shape to run with. Repeat for several inputs
+    #[arg(long, value_name = "[NAME=]FILE.npy", requires = "output")]
+    pub tensor: Vec<PathBuf>,
+
+    /// Where to write a raw output of --tensor. Repeat for several outputs
+    #[arg(long, value_name = "[NAME=]FILE.npy", requires = "tensor")]
+    pub output: Vec<PathBuf>,
+
+    /// Which output is meant, of a model that has several: for pictures the first is the default
+    #[arg(long, value_name = "NAME")]
+    pub output_name: Option<String>,
+
+    /// Top-1 and top-5 accuracy over a folder that holds a folder of pictures for each class, named by its label
+    #[arg(long, value_name = "DIR")]
+    pub evaluate: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+Answers go to standard output: a table for a single picture, else a line each (text); an object on each line,
+{\"input\", \"top\": [{\"index\", \"label\", \"probability\"}]} or {\"input\", \"error\"} (json); a row for each class shown (csv).
+They come in the order of the inputs. Probabilities are the softmax of the output, unless the model ends in one.
+
+Pictures: JPEG, PNG, BMP, GIF (first frame), PNM, TIFF, WebP, by content, up to 65535 pixels a side and 512 MiB of
+memory. They are turned as their EXIF orientation says, brought to 8 bits, and alpha is dropped; then prepared as
+the model says.
+
+Exit status: 0 all done; 1 some or all inputs failed, the others were done; 2 the arguments or the model can't be
+used, or the answers can't be written. Closing standard output early is no error.";
+
+/// Show what an flgc model consists of: layers, groups, channel orders, kernels, steps that only move data.
+#[derive(Debug, Parser)]
+#[command(name = INSPECT, version)]
+pub struct InspectArgs {
+    /// The model, a .flgc file
+    pub model: PathBuf,
+
+    /// How to write it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: InspectFormat,
+
+    /// How the model would be run
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+/// Arguments of every program that makes a plan.
+#[derive(Debug, Args)]
+pub struct EngineArgs {
+    /// Instruction set; auto is the fastest that this CPU has
+    #[arg(long, value_enum, default_value_t)]
+    pub isa: IsaChoice,
+
+    /// Most memory for weights and activations, in bytes or as 8MB, 8MiB, 1.5GB ...
+    #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = parse_bytes)]
+    pub memory_limit: u64,
+}
+
+impl EngineArgs {
+    /// The options of a plan that runs on the caller's thread.
+    ///
+    /// # Errors
+    /// If the instruction set is not available.
+    pub fn options(&self) -> Result<Options, Stop> {
+        Ok(Options { isa: self.isa.resolve()?, memory_limit: self.memory_limit, ..Options::default() })
+    }
+}
+
+/// How answers are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object on each line.
+    Json,
+    /// Comma-separated values with a header (RFC 4180).
+    Csv,
+}
+
+/// How a model is described.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum InspectFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// A choice of instruction set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum IsaChoice {
+    /// The fastest that this CPU has.
+    #[default]
+    Auto,
+    /// AVX-512.
+    Avx512,
+    /// AVX2 with FMA.
+    Avx2,
+    /// NEON.
+    Neon,
+    /// Whatever the compiler was told to use.
+    Portable,
+}
+
+impl IsaChoice {
+    /// The instruction set; `None` for auto.
+    fn resolve(self) -> Result<Option<Isa>, Stop> {
+        if self == Self::Auto {
+            return Ok(None);
+        }
+        let value = self.to_possible_value();
+        let name = value.as_ref().map_or("", |value| value.get_name());
+        // A name that the library does not know is one that this build has no kernels for.
+        let isa = name.parse().ok().filter(|isa: &Isa| isa.is_available());
+        let missing = || {
+            let there: Vec<&str> = Isa::available().map(Isa::name).collect();
+            let there = there.join(", ");
+            Stop::Unusable(format!("--isa: found {name}, which this CPU or this build does not have, expected auto, {there}"))
+        };
+        isa.map(Some).ok_or_else(missing)
+    }
+}
+
+/// A number of bytes: `8000000`, `8MB` (10^6), `8MiB` (2^20), `1.5GB`.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 9] = [
+        ("", 1),
+        ("b", 1),
+        ("kb", 1000),
+        ("kib", 1 << 10),
+        ("mb", 1_000_000),
+        ("mib", 1 << 20),
+        ("gb", 1_000_000_000),
+        ("gib", 1 << 30),
+        ("tb", 1_000_000_000_000),
+    ];
+    let end = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.trim().to_ascii_lowercase();
+    let expected = || "expected a number of bytes such as 8000000, 8MB, 8MiB, 1.5GB".to_owned();
+    let &(_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(expected)?;
+    // Whole numbers exactly, others rounded down.
+    if let Ok(number) = number.parse::<u64>() {
+        return number.checked_mul(factor).ok_or_else(expected);
+    }
+    let number: f64 = number.parse().map_err(|_| expected())?;
+    let bytes = number * factor as f64;
+    if bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(expected()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        RunArgs::command().debug_assert();
+        InspectArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_of_bytes() {
+        let cases = [
+            ("0", 0),
+            ("8000000", 8_000_000),
+            ("8MB", 8_000_000),
+            ("8MiB", 8 << 20),
+            ("8 mib", 8 << 20),
+            ("1GB", 1_000_000_000),
+            ("2GiB", 2 << 30),
+            ("1.5kb", 1500),
+            ("7B", 7),
+            ("18446744073709551615", u64::MAX),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MB", "8M", "-1", "1e9", "1.2.3", "1GB2", "18446744073709551616", "99999999999TB", "."] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What the programs `flgc-run` and `flgc-inspect` are made of.
+//!
+//! The path of a picture: [`inputs`] (arguments to paths) -> [`picture`] (file to pixels) -> [`classify`] (pixels to scores), spread over threads by
+//! [`batch`] -> [`answers`] (scores to text, JSON or CSV). Beside it: [`evaluate`] (accuracy over a folder per class), [`tensors`] (raw `.npy` in and out,
+//! read and written by [`npy`]) and [`inspect`] (what a plan consists of). [`cli`] has the arguments, [`status`] errors and exit statuses.
+//!
+//! Answers go to standard output, everything else to standard error, a line for each note.
+
+pub mod answers;
+pub mod batch;
+pub mod classify;
+pub mod cli;
+pub mod evaluate;
+pub mod inputs;
+pub mod inspect;
+pub mod npy;
+pub mod picture;
+pub mod status;
+pub mod tensors;
+
+use clap::Parser;
+use cli::RunArgs;
+use status::{Status, Stop};
+
+/// `flgc-run`, from its arguments to its exit status.
+#[must_use]
+pub fn run_main() -> std::process::ExitCode {
+    let args = RunArgs::parse();
+    status::finish(cli::RUN, run(&args))
+}
+
+fn run(args: &RunArgs) -> Result<Status, Stop> {
+    let options = args.engine.options()?;
+    let model = flgc::Model::open(&args.model)?;
+    if !args.tensor.is_empty() {
+        return tensors::run(args, &model, options);
+    }
+    match &args.evaluate {
+        Some(folder) => evaluate::run(args, folder, &model, options),
+        None => classify::run(args, &model, options),
+    }
+}
+
+/// `flgc-inspect`, from its arguments to its exit status.
+#[must_use]
+pub fn inspect_main() -> std::process::ExitCode {
+    let args = cli::InspectArgs::parse();
+    status::finish(cli::INSPECT, inspect::run(&args))
+}
