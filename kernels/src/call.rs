@@ -1,6 +1,6 @@
 //! Calls, and sets of calls that are proven to be independent.
 
-use crate::{Arena, Weights, depthwise, fill, gather, linear, pointwise, resize, softmax, spatial};
+use crate::{Arena, Weights, depthwise, elementwise, fill, gather, linear, pointwise, pool, resize, softmax, spatial};
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
 /// Offsets of planes in the arena, in floats; shared between the calls that read the same planes. Order and repetition are free.
@@ -147,8 +147,12 @@ pub enum Call {
     Linear(linear::Call),
     /// Of [`softmax`].
     Softmax(softmax::Call),
+    /// Of [`pool`].
+    Pool(pool::Call),
     /// Of [`resize`].
     Resize(resize::Call),
+    /// Of [`elementwise`].
+    Elementwise(elementwise::Call),
     /// Of [`fill`].
     Fill(fill::Call),
     /// Of [`gather`].
@@ -185,9 +189,21 @@ impl From<softmax::Call> for Call {
     }
 }
 
+impl From<pool::Call> for Call {
+    fn from(call: pool::Call) -> Self {
+        Self::Pool(call)
+    }
+}
+
 impl From<resize::Call> for Call {
     fn from(call: resize::Call) -> Self {
         Self::Resize(call)
+    }
+}
+
+impl From<elementwise::Call> for Call {
+    fn from(call: elementwise::Call) -> Self {
+        Self::Elementwise(call)
     }
 }
 
@@ -207,12 +223,14 @@ impl Call {
     fn as_run(&self) -> &dyn Run {
         match self {
             Self::Depthwise(call) => call,
+            Self::Elementwise(call) => call,
             Self::Fill(call) => call,
             Self::Gather(call) => call,
             Self::Pointwise(call) => call,
             Self::Spatial(call) => call,
             Self::Linear(call) => call,
             Self::Softmax(call) => call,
+            Self::Pool(call) => call,
             Self::Resize(call) => call,
         }
     }
@@ -225,12 +243,14 @@ impl Call {
         unsafe {
             match self {
                 Self::Depthwise(call) => call.run(weights, arena),
+                Self::Elementwise(call) => call.run(weights, arena),
                 Self::Fill(call) => call.run(weights, arena),
                 Self::Gather(call) => call.run(weights, arena),
                 Self::Pointwise(call) => call.run(weights, arena),
                 Self::Spatial(call) => call.run(weights, arena),
                 Self::Linear(call) => call.run(weights, arena),
                 Self::Softmax(call) => call.run(weights, arena),
+                Self::Pool(call) => call.run(weights, arena),
                 Self::Resize(call) => call.run(weights, arena),
             }
         }

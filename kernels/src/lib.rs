@@ -16,8 +16,10 @@
 //! | [`depthwise`] | a convolution of each channel on its own: any window, any stride, no border needed | avx512, avx2, portable |
 //! | [`linear`] | fully connected, on lists of single floats | avx512, avx2, portable |
 //! | [`softmax`] | softmax along lists of planes or of single floats | avx512, avx2, portable |
+//! | [`elementwise`] | activations, sums, products, scale and shift | avx512, avx2, portable |
 //! | [`fill`] | the zero border of planes | portable |
 //! | [`gather`] | single elements copied to a run | portable |
+//! | [`pool`] | windows and whole planes, largest or mean | avx512, avx2, portable |
 //! | [`resize`] | planes resized, nearest or bilinear | avx512, avx2, portable |
 
 mod activation;
@@ -25,12 +27,14 @@ mod block;
 mod call;
 mod denormals;
 pub mod depthwise;
+pub mod elementwise;
 mod ending;
 pub mod fill;
 pub mod gather;
 mod isa;
 pub mod linear;
 pub mod pointwise;
+pub mod pool;
 pub mod resize;
 mod simd;
 pub mod softmax;

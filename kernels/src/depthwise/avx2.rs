@@ -3,6 +3,7 @@
 use super::{
     Call, Kernel,
     body::{self, Deal},
+    general,
 };
 use crate::{Isa, simd::Avx2};
 use std::arch::x86_64::*;
@@ -36,9 +37,9 @@ unsafe fn three<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *m
 }
 
 /// # Safety
-/// As for [`body::any`], and the CPU has AVX2 and FMA.
+/// As for [`general::any`], and the CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn any<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { body::any::<_, STRIDE>(Avx2::assume(), call, weights, arena) }
+    unsafe { general::any::<_, STRIDE>(Avx2::assume(), call, weights, arena) }
 }

@@ -3,6 +3,7 @@
 use super::{
     Call, Kernel,
     body::{self, Deal},
+    general,
 };
 use crate::{Isa, simd::Avx512};
 use std::arch::x86_64::*;
@@ -39,9 +40,9 @@ unsafe fn three<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *m
 }
 
 /// # Safety
-/// As for [`body::any`], and the CPU has AVX-512 F, BW, DQ and VL.
+/// As for [`general::any`], and the CPU has AVX-512 F, BW, DQ and VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn any<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { body::any::<_, STRIDE>(Avx512::assume(), call, weights, arena) }
+    unsafe { general::any::<_, STRIDE>(Avx512::assume(), call, weights, arena) }
 }

@@ -6,7 +6,7 @@ use crate::{
     simd::Simd,
     window::strips,
 };
-use std::hint::black_box;
+use std::ops::Range;
 
 /// Separating columns with even and with odd index cheaply: in any order of lanes, which is put right once for each output.
 pub(super) trait Deal: Simd {
@@ -39,6 +39,9 @@ pub(super) unsafe fn three<S: Deal, const STRIDE: usize>(s: S, call: &Call, weig
     }
 }
 
+/// Floats of input planes that are gone through strip by strip together: they stay in the first cache.
+const BLOCK: usize = 4096;
+
 /// # Safety
 /// As for [`three`].
 #[inline(always)]
@@ -50,147 +53,191 @@ unsafe fn planes<S: Deal, const STRIDE: usize>(
     ending: impl Ending<S>,
 ) {
     let (width, pad) = (call.input.width as isize, call.window.pad[1] as isize);
-    for (channel, (&x, &y)) in call.x.offsets().iter().zip(&call.y).enumerate() {
-        // SAFETY: the weights hold a window and a bias for each channel.
-        let (w, bias) =
-            unsafe { (weights.add(call.weights as usize + channel * 9), *weights.add(call.bias as usize + channel)) };
+    let (channels, block) = (call.y.len(), (BLOCK / call.input.len()).max(1));
+    for begin in (0..channels).step_by(block) {
+        let channels = begin..channels.min(begin + block);
         for column in strips(call.output.width, S::LANES) {
             let left = (column * STRIDE) as isize - pad;
-            let x = arena.wrapping_add(x as usize).wrapping_offset(left).cast_const();
-            // SAFETY: `Extents` covers the output's rows and the overrun of the last one.
-            let y = unsafe { arena.add(y as usize + column) };
-            // The weights are loaded for each strip: kept over several, they leave the registers in which the strip needs them.
-            let strip = Strip { call, x, y, w: black_box(w), bias, channel, column, ending };
+            let strip = Strip { call, weights, arena, column, left, channels: channels.clone(), ending };
+            let whole = left >= 0 && left + ((S::LANES - 1) * STRIDE + 3) as isize <= width;
             // SAFETY: the loads stay within rows of the input: all lanes do, or those that the masks leave.
             unsafe {
-                match (STRIDE, left >= 0 && left + ((S::LANES - 1) * STRIDE + 3) as isize <= width) {
-                    (1, true) => strip.dense::<S, false>(s, -left, width - left),
-                    (1, false) => strip.dense::<S, true>(s, -left, width - left),
-                    (_, true) => strip.strided::<S, false>(s, -left, width - left),
-                    (_, false) => strip.strided::<S, true>(s, -left, width - left),
+                match (STRIDE, whole) {
+                    (1, true) => strip.dense::<S, false>(s),
+                    (1, false) => strip.dense::<S, true>(s),
+                    (_, true) => strip.strided::<S, false>(s),
+                    (_, false) => strip.strided::<S, true>(s),
                 }
             }
         }
     }
 }
 
-/// A strip of output columns, one vector wide, of one channel.
+/// A strip of output columns, one vector wide, of some channels.
 struct Strip<'a, E> {
     call: &'a Call,
-    /// Where row 0 of the input would have the first column of the first window.
-    x: *const f32,
-    /// Where row 0 of the output has the strip.
-    y: *mut f32,
-    w: *const f32,
-    bias: f32,
-    channel: usize,
+    weights: *const f32,
+    arena: *mut f32,
     column: usize,
+    /// The column of the input under the first column of the first window.
+    left: isize,
+    channels: Range<usize>,
     ending: E,
 }
 
 impl<E> Strip<'_, E> {
-    /// A strip with stride one. The image has columns `begin..end`, counted from the first column of the first window.
+    /// A strip with stride one.
     ///
     /// # Safety
-    /// As for [`three`]; with `MASKED` false, all lanes lie in the image.
+    /// As for [`three`]; with `MASKED` false, all lanes of all loads lie in the image.
     #[inline(always)]
-    unsafe fn dense<S: Simd, const MASKED: bool>(&self, s: S, begin: isize, end: isize)
+    unsafe fn dense<S: Simd, const MASKED: bool>(self, s: S)
     where
         E: Ending<S>,
     {
         let Call { input, output, window, .. } = self.call;
-        // SAFETY: the weights of the channel.
-        let w = unsafe { [load_row(s, self.w), load_row(s, self.w.add(3)), load_row(s, self.w.add(6))] };
-        let bias = s.splat(self.bias);
-        let masks = [s.mask(begin, end), s.mask(begin - 1, end - 1), s.mask(begin - 2, end - 2)];
-        // Row `i` of the window of output row `r` is at `r + i`, and this is where the input begins and ends.
+        let masks = [self.mask(s, 0), self.mask(s, 1), self.mask(s, 2)];
+        // Row `i` of the window of output row `r` is at `r + i`; the input is at `top..bottom`.
         let rows = output.height + 2;
         let (top, bottom) = (window.pad[0].min(rows), (window.pad[0] + input.height).min(rows));
-        // The sums of the output rows that still lack two rows of inputs, and one.
-        let (mut begun, mut most) = (bias, bias);
-        // SAFETY: rows of the input and of the output, and the caller's promise. Row 0 of the output is stored too early at first, then again.
-        unsafe {
-            for at in 0..top {
-                self.store(s, at.saturating_sub(2), bias);
-            }
-            for at in top..bottom {
-                let p = self.x.wrapping_add((at - window.pad[0]) * input.pitch);
-                let x0 = load::<S, MASKED>(s, p, masks[0]);
-                let x1 = load::<S, MASKED>(s, p.wrapping_add(1), masks[1]);
-                let x2 = load::<S, MASKED>(s, p.wrapping_add(2), masks[2]);
-                let x = [x0, x1, x2];
-                let done = s.add(most, chain(s, x, w[2]));
-                most = s.add(begun, chain(s, x, w[1]));
-                begun = chain_from(s, bias, x, w[0]);
-                self.store(s, at.saturating_sub(2), done);
-            }
-            for at in bottom..rows {
-                self.store(s, at.saturating_sub(2), most);
-                (most, begun) = (begun, bias);
+        for channel in self.channels.clone() {
+            // SAFETY: rows of the input and of the output, and the caller's promise.
+            unsafe {
+                let (mut x, mut y, w, bias) = self.channel(s, channel);
+                // The sums of the output rows that still lack two rows of inputs, and one.
+                let mut sums = [bias; 2];
+                for _ in 2..top {
+                    y = self.store(s, y, channel, bias);
+                }
+                for _ in top..bottom.min(2) {
+                    step::<S, MASKED>(s, x, &masks, &w, bias, &mut sums);
+                    x = x.wrapping_add(input.pitch);
+                }
+                for _ in top.max(2)..bottom {
+                    let done = step::<S, MASKED>(s, x, &masks, &w, bias, &mut sums);
+                    x = x.wrapping_add(input.pitch);
+                    y = self.store(s, y, channel, done);
+                }
+                for at in bottom..rows {
+                    let done = sums[1];
+                    sums = [bias, sums[0]];
+                    if at >= 2 {
+                        y = self.store(s, y, channel, done);
+                    }
+                }
             }
         }
     }
 
-    /// A strip with stride two. See [`Self::dense`].
+    /// A strip with stride two.
     ///
     /// # Safety
     /// As for [`Self::dense`].
     #[inline(always)]
-    unsafe fn strided<S: Deal, const MASKED: bool>(&self, s: S, begin: isize, end: isize)
+    unsafe fn strided<S: Deal, const MASKED: bool>(self, s: S)
     where
         E: Ending<S>,
     {
         let Call { input, output, window, .. } = self.call;
-        // SAFETY: the weights of the channel.
-        let w = unsafe { [load_row(s, self.w), load_row(s, self.w.add(3)), load_row(s, self.w.add(6))] };
-        let bias = s.splat(self.bias);
         let half = S::LANES as isize;
-        let masks = [
-            s.mask(begin, end),
-            s.mask(begin - half, end - half),
-            s.mask(begin - 1, end - 1),
-            s.mask(begin - 1 - half, end - 1 - half),
-        ];
-        // The sum of the output row that still lacks two rows of inputs.
-        let mut begun = bias;
-        // SAFETY: rows of the input and of the output, and the caller's promise.
-        unsafe {
-            if window.pad[0] == 0 {
-                begun = chain_from(s, bias, pairs::<S, MASKED>(s, self.x, &masks), w[0]);
-            }
-            for row in 0..output.height {
-                let at = (2 * row + 1).wrapping_sub(window.pad[0]);
-                if at < input.height {
-                    let x = pairs::<S, MASKED>(s, self.x.wrapping_add(at * input.pitch), &masks);
-                    begun = s.add(begun, chain(s, x, w[1]));
+        let masks = [self.mask(s, 0), self.mask(s, half), self.mask(s, 1), self.mask(s, 1 + half)];
+        for channel in self.channels.clone() {
+            // SAFETY: rows of the input and of the output, and the caller's promise.
+            unsafe {
+                let (x, mut y, w, bias) = self.channel(s, channel);
+                // The sum of the output row that still lacks two rows of inputs.
+                let mut begun = bias;
+                if window.pad[0] == 0 {
+                    begun = chain_from(s, bias, pairs::<S, MASKED>(s, x, &masks), w[0]);
                 }
-                let mut done = begun;
-                begun = bias;
-                let at = at.wrapping_add(1);
-                if at < input.height {
-                    let x = pairs::<S, MASKED>(s, self.x.wrapping_add(at * input.pitch), &masks);
-                    done = s.add(done, chain(s, x, w[2]));
-                    begun = chain_from(s, bias, x, w[0]);
+                for row in 0..output.height {
+                    let at = (2 * row + 1).wrapping_sub(window.pad[0]);
+                    if at < input.height {
+                        let x = pairs::<S, MASKED>(s, x.wrapping_add(at * input.pitch), &masks);
+                        begun = s.add(begun, chain(s, x, w[1]));
+                    }
+                    let mut done = begun;
+                    begun = bias;
+                    let at = at.wrapping_add(1);
+                    if at < input.height {
+                        let x = pairs::<S, MASKED>(s, x.wrapping_add(at * input.pitch), &masks);
+                        done = s.add(done, chain(s, x, w[2]));
+                        begun = chain_from(s, bias, x, w[0]);
+                    }
+                    y = self.store(s, y, channel, s.settle(done));
                 }
-                self.store(s, row, s.settle(done));
             }
         }
     }
 
-    /// # Safety
-    /// The output has this row.
+    /// The lanes inside the image of a load that begins `offset` columns behind the window's first.
     #[inline(always)]
-    unsafe fn store<S: Simd>(&self, s: S, row: usize, sum: S::V)
+    fn mask<S: Simd>(&self, s: S, offset: isize) -> S::M {
+        let at = self.left + offset;
+        s.mask(-at, self.call.input.width as isize - at)
+    }
+
+    /// Where row 0 of a channel's input has the first column of the first window, where row 0 of its output has the strip, the weights and the bias.
+    ///
+    /// # Safety
+    /// As for [`three`].
+    #[inline(always)]
+    unsafe fn channel<S: Simd>(&self, s: S, channel: usize) -> (*const f32, *mut f32, [[S::V; 3]; 3], S::V) {
+        let call = self.call;
+        // SAFETY: lists and weights are as long as there are channels; the output lies in the arena.
+        unsafe {
+            let x = self.arena.wrapping_add(*call.x.offsets().get_unchecked(channel) as usize).wrapping_offset(self.left);
+            let y = self.arena.add(*call.y.get_unchecked(channel) as usize + self.column);
+            let w = self.weights.add(call.weights as usize + channel * 9);
+            let w = [load_row(s, w), load_row(s, w.add(3)), load_row(s, w.add(6))];
+            (x, y, w, s.splat(*self.weights.add(call.bias as usize + channel)))
+        }
+    }
+
+    /// Stores the sums of a row at `y` and gives the place of the next row.
+    ///
+    /// # Safety
+    /// `y` is in the output of the channel.
+    #[inline(always)]
+    unsafe fn store<S: Simd>(&self, s: S, y: *mut f32, channel: usize, sum: S::V) -> *mut f32
     where
         E: Ending<S>,
     {
-        let at = row * self.call.output.pitch;
         // SAFETY: `Extents` covers the output's rows and the overrun of the last one.
         unsafe {
-            let y = self.ending.apply(s, sum, self.channel, at + self.column);
-            s.store(self.y.add(at), y);
+            let at = y.offset_from(self.arena) as usize - self.call.y[channel] as usize;
+            s.store(y, self.ending.apply(s, sum, channel, at));
+            y.wrapping_add(self.call.output.pitch)
         }
     }
+}
+
+/// Adds the row at `p`, with stride one, to the `sums` of output rows that lack two rows and one, and to those that lacked three, which are `bias`
+/// so far. Gives the sums that lack none.
+///
+/// # Safety
+/// The `LANES + 2` floats at `p`, or with `MASKED` what the masks leave of them, lie in the input.
+#[inline(always)]
+unsafe fn step<S: Simd, const MASKED: bool>(
+    s: S,
+    p: *const f32,
+    masks: &[S::M; 3],
+    w: &[[S::V; 3]; 3],
+    bias: S::V,
+    [begun, most]: &mut [S::V; 2],
+) -> S::V {
+    // SAFETY: the caller's promise.
+    let x = unsafe {
+        [
+            load::<S, MASKED>(s, p, masks[0]),
+            load::<S, MASKED>(s, p.wrapping_add(1), masks[1]),
+            load::<S, MASKED>(s, p.wrapping_add(2), masks[2]),
+        ]
+    };
+    let done = s.add(*most, chain(s, x, w[2]));
+    *most = s.add(*begun, chain(s, x, w[1]));
+    *begun = chain_from(s, bias, x, w[0]);
+    done
 }
 
 /// A row of weights, each in all lanes.
@@ -238,18 +285,4 @@ unsafe fn pairs<S: Deal, const MASKED: bool>(s: S, p: *const f32, masks: &[S::M;
         let (second, third) = s.deal(a, b);
         [first, second, third]
     }
-}
-
-/// Output rows that share weights and masks in [`any`].
-const ROWS: usize = 4;
-/// Masks that are made once for a strip in [`any`]; wider windows make the rest at each use.
-const MASKS: usize = 16;
-
-/// Any window, with a horizontal stride of `STRIDE`, or of any if that is zero: some rows of a strip at a time.
-///
-/// # Safety
-/// As for [`crate::call::Run::run`]; the stride is what the const parameter says.
-#[inline(always)]
-pub(super) unsafe fn any<S: Deal, const STRIDE: usize>(s: S, call: &Call, weights: *const f32, arena: *mut f32) {
-    let _ = (ROWS, MASKS, s, call, weights, arena);
 }

@@ -3,6 +3,7 @@
 use super::{
     Call, Kernel,
     body::{self, Deal},
+    general,
 };
 use crate::{Isa, simd::Portable};
 
@@ -23,8 +24,8 @@ unsafe fn three<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *m
 }
 
 /// # Safety
-/// As for [`body::any`].
+/// As for [`general::any`].
 unsafe fn any<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { body::any::<_, STRIDE>(Portable, call, weights, arena) }
+    unsafe { general::any::<_, STRIDE>(Portable, call, weights, arena) }
 }

@@ -22,9 +22,9 @@ pub struct RunArgs {
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
 
-    /// How many classes to show for each picture
-    #[arg(long, value_name = "N", default_value = "5")]
-    pub top_k: NonZeroUsize,
+    /// How many classes to show for each picture [default: 5; as text, several pictures get a line each with the best, unless this is given]
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<NonZeroUsize>,
 
     /// How to write the answers
     #[arg(long, value_enum, default_value_t)]
@@ -161,7 +161,9 @@ impl IsaChoice {
         let missing = || {
             let there: Vec<&str> = Isa::available().map(Isa::name).collect();
             let there = there.join(", ");
-            Stop::Unusable(format!("--isa: found {name}, which this CPU or this build does not have, expected auto, {there}"))
+            Stop::Unusable(format!(
+                "--isa: found {name}, which this CPU or this build does not have, expected auto, {there}"
+            ))
         };
         isa.map(Some).ok_or_else(missing)
     }

@@ -58,9 +58,10 @@ pub fn walk(folder: &Path) -> impl Iterator<Item = Input> + use<> {
         Ok(entry) if entry.file_type().is_dir() => None,
         Ok(entry) if entry.file_type().is_file() => Some(Ok(entry.into_path())),
         // Opening a pipe would wait for somebody who writes to it.
-        Ok(entry) => {
-            Some(Err(InputError { path: entry.into_path(), message: "found no regular file, expected a picture".to_owned() }))
-        }
+        Ok(entry) => Some(Err(InputError {
+            path: entry.into_path(),
+            message: "found no regular file, expected a picture".to_owned(),
+        })),
         Err(error) => {
             let message = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
             Some(Err(InputError { path: error.path().unwrap_or(&root).to_owned(), message }))
@@ -76,7 +77,9 @@ fn lines(mut list: impl BufRead) -> impl Iterator<Item = Input> {
             let mut line = Vec::new();
             let message = match list.by_ref().take(MAX_LINE).read_until(b'\n', &mut line) {
                 Ok(0) => return None,
-                Ok(length) if length as u64 == MAX_LINE => format!("found a line of {MAX_LINE} bytes or more, expected a path"),
+                Ok(length) if length as u64 == MAX_LINE => {
+                    format!("found a line of {MAX_LINE} bytes or more, expected a path")
+                }
                 Ok(_) => {
                     let line = line.strip_suffix(b"\n").unwrap_or(&line);
                     let line = line.strip_suffix(b"\r").unwrap_or(line);

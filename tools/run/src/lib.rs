@@ -33,11 +33,11 @@ fn run(args: &RunArgs) -> Result<Status, Stop> {
     let options = args.engine.options()?;
     let model = flgc::Model::open(&args.model)?;
     if !args.tensor.is_empty() {
-        return tensors::run(args, &model, options);
+        return tensors::run(args, model, options);
     }
     match &args.evaluate {
-        Some(folder) => evaluate::run(args, folder, &model, options),
-        None => classify::run(args, &model, options),
+        Some(folder) => evaluate::run(args, folder, model, options),
+        None => classify::run(args, model, options),
     }
 }
 

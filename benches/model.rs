@@ -1,0 +1,38 @@
+//! Latency of whole networks on one core, random weights: `cargo bench -p flgc-benches --bench model [-- FILTER]`.
+//!
+//! The reported throughput is in multiply-adds that the network needs (weights inside groups); twice that is the rate in FLOP/s.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use flgc::{Isa, Model, Options, Plan};
+use flgc_benches::{Groups, mobilenet_v2, resnet50, resnext50, shufflenet_v2};
+
+fn latency(c: &mut Criterion) {
+    // One core, the first one allowed: a run that wanders between cores loses its caches.
+    if let Some(core) = core_affinity::get_core_ids().and_then(|ids| ids.first().copied()) {
+        core_affinity::set_for_current(core);
+    }
+    let networks: [(&str, fn() -> Model); 6] = [
+        ("mobilenet_v2_flgc8", || mobilenet_v2(224, Groups::Learned(8))),
+        ("mobilenet_v2", || mobilenet_v2(224, Groups::Even(1))),
+        ("shufflenet_v2_x1_0", || shufflenet_v2(224)),
+        ("resnet50_flgc8", || resnet50(224, Groups::Learned(8))),
+        ("resnet50", || resnet50(224, Groups::Even(1))),
+        ("resnext50_32x4d", || resnext50(224)),
+    ];
+    for (name, network) in networks {
+        let mut group = c.benchmark_group(name);
+        let model = network();
+        for isa in Isa::available() {
+            let plan = Plan::new(&model, &Options { isa: Some(isa), ..Options::default() }).expect("a valid model");
+            let mut session = plan.session();
+            let len: usize = plan.inputs()[0].shape.iter().product();
+            let input: Vec<f32> = (0..len).map(|i| (i % 255) as f32 / 255.0 - 0.5).collect();
+            group.throughput(Throughput::Elements(plan.report().macs));
+            group.bench_function(isa.name(), |b| b.iter(|| session.run(&input).expect("the right length")[0]));
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, latency);
+criterion_main!(benches);

@@ -1,0 +1,78 @@
+//! `flgc-inspect`.
+
+use super::*;
+use std::{fs::File, io::Read};
+
+#[test]
+fn json_has_the_keys_of_the_contract() {
+    let out = inspect(&[text(&reference()), "--format=json"]).expect(0);
+    let whole: Value = serde_json::from_str(&out).unwrap();
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    // serde_json sorts the keys it reads.
+    assert_eq!(keys(&whole), ["layers", "macs", "memory", "moves", "parameters", "steps"]);
+    assert_eq!(keys(&whole["memory"]), ["arena", "mapped", "weights"]);
+    assert_eq!(
+        (&whole["moves"], &whole["macs"], &whole["parameters"]),
+        (&json!(0), &json!(1_665_280), &json!(116_882))
+    );
+    assert_eq!(whole["memory"]["mapped"], std::fs::metadata(reference()).unwrap().len());
+    let layers = whole["layers"].as_array().unwrap();
+    for layer in layers {
+        assert_eq!(keys(layer), ["groups", "kernel", "macs", "name", "op"]);
+    }
+    assert_eq!(layers.iter().map(|layer| layer["macs"].as_u64().unwrap()).sum::<u64>(), 1_665_280);
+    // From the model's card.
+    let conv6 = layers.iter().find(|layer| layer["name"] == "conv6").unwrap();
+    let sizes: Vec<[u64; 2]> = conv6["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| [&group["channels"], &group["filters"]].map(|n| n.as_u64().unwrap()))
+        .collect();
+    assert_eq!(sizes, [[0, 4], [1, 8], [0, 4], [0, 3], [0, 3], [2, 6], [1, 7], [4, 13]]);
+}
+
+#[test]
+fn text_shows_everything() {
+    let out = inspect(&[reference()]).expect(0);
+    for part in [
+        "input   input  [1, 3, 32, 32], any of [1 to 64, 3, 32 to 64, 32 to 64]; pictures: rgb, stretched",
+        "output  scores  [1, 10]",
+        "labels  10",
+        "8: 0->4, 1->8, 0->4, 2x 0->3, 2->6, 1->7, 4->13",
+        "Channel orders",
+        "steps that only move data               0",
+        "1,665,280",
+        "116,882",
+        "511,080",
+    ] {
+        assert!(out.contains(part), "{part:?} is missing in\n{out}");
+    }
+    let kernel = |isa: &str| inspect(&[text(&reference()), "--isa", isa]).expect(0).contains(isa);
+    assert!(kernel("portable"));
+    assert!(kernel(flgc::Isa::best().name()));
+}
+
+#[test]
+fn a_reader_may_leave_early() {
+    let mut child = command(INSPECT, &[reference()]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut byte = [0];
+    child.stdout.take().unwrap().read_exact(&mut byte).unwrap();
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_one_error() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let ran = Ran::from(command(INSPECT, &[reference()]).stdout(full).output().unwrap());
+    ran.expect_error(2, &["flgc-inspect: standard output: No space left"]);
+}
+
+#[test]
+fn usage() {
+    for args in [&[][..], &["a", "b"], &["--format=csv", "a"]] {
+        assert_eq!(inspect(args).status, Some(2));
+    }
+}
