@@ -24,3 +24,8 @@ pub use exec::{RunError, Session};
 pub use flgc_kernels::Isa;
 pub use model::{Model, ModelError};
 pub use plan::{Options, Plan, PlanError, Port, Report, Threads};
+
+/// The README's example, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -27,7 +27,8 @@ fn read_all(folder: &Path, what: &str) -> Vec<Array> {
 
 fn folders() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut folders: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let mut folders: Vec<PathBuf> =
+        fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
     folders.sort();
     folders
 }
@@ -70,7 +71,8 @@ fn outputs_agree_with_onnx_runtime() {
             eprintln!("not tested: this CPU has no {isa}");
             continue;
         }
-        let differences: Vec<(f64, &PathBuf)> = folders.iter().map(|folder| (worst_difference(folder, isa), folder)).collect();
+        let differences: Vec<(f64, &PathBuf)> =
+            folders.iter().map(|folder| (worst_difference(folder, isa), folder)).collect();
         let (worst, folder) = differences.iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
         eprintln!("{isa}: {} networks, worst relative difference {worst:.1e} ({})", folders.len(), folder.display());
         let wrong: Vec<_> = differences.iter().filter(|(difference, _)| *difference > 1e-4).collect();

@@ -261,9 +261,18 @@ fn bad_graphs_name_the_layer_and_what_was_expected() {
         (error_of(|g, _| conv_of(g).learned.as_mut().unwrap().groups = 2), &["group 2 at index 2", "below 2"]),
         (error_of(|g, _| conv_of(g).learned.as_mut().unwrap().groups = 1 << 40), &["learned groups"]),
         (error_of(|_, t| drop(t.insert("in".into(), Tensor::groups(9, &[0, 0, 8])))), &["group 8", "below 3"]),
-        (error_of(|_, t| drop(t.insert("w".into(), Tensor::floats(DType::F32, &[3], &[0.0, f32::NAN, 0.0])))), &["\"w\", element 1", "NaN"]),
-        (error_of(|_, t| drop(t.insert("b".into(), Tensor::floats(DType::F32, &[4], &[f32::INFINITY; 4])))), &["\"b\", element 0", "inf"]),
-        (error_of(|_, t| drop(t.insert("b".into(), Tensor::floats(DType::F16, &[4], &[0.0; 4])))), &["\"conv\"", "F16", "F32"]),
+        (
+            error_of(|_, t| drop(t.insert("w".into(), Tensor::floats(DType::F32, &[3], &[0.0, f32::NAN, 0.0])))),
+            &["\"w\", element 1", "NaN"],
+        ),
+        (
+            error_of(|_, t| drop(t.insert("b".into(), Tensor::floats(DType::F32, &[4], &[f32::INFINITY; 4])))),
+            &["\"b\", element 0", "inf"],
+        ),
+        (
+            error_of(|_, t| drop(t.insert("b".into(), Tensor::floats(DType::F16, &[4], &[0.0; 4])))),
+            &["\"conv\"", "F16", "F32"],
+        ),
         (error_of(|_, t| drop(t.insert("w".into(), Tensor::groups(3, &[0, 0, 0])))), &["\"conv\"", "U8"]),
         (error_of(|_, t| drop(t.insert("extra".into(), Tensor::groups(3, &[0])))), &["\"extra\"", "no node"]),
     ];
@@ -305,7 +314,9 @@ fn limits_on_counts_hold() {
 fn loading_allocates_at_most_four_times_the_file_and_a_mebibyte() {
     let node = |i: usize| format!(r#"{{"name":"{i:x}","op":"relu","inputs":["x"],"outputs":["{i}"]}}"#);
     let nodes = |count: usize| (0..count).map(node).collect::<Vec<_>>().join(",");
-    let network = |nodes: &str, more: &str| format!(r#"{{"inputs":[{{"name":"x","shape":[1]}}],"nodes":[{nodes}],"outputs":["0"]{more}}}"#);
+    let network = |nodes: &str, more: &str| {
+        format!(r#"{{"inputs":[{{"name":"x","shape":[1]}}],"nodes":[{nodes}],"outputs":["0"]{more}}}"#)
+    };
     let labels = vec!["\"\""; graph::MAX_LABELS].join(",");
     let many_inputs = (0..4)
         .map(|i| {
@@ -316,10 +327,15 @@ fn loading_allocates_at_most_four_times_the_file_and_a_mebibyte() {
         .join(",");
     let outputs = (0..graph::MAX_ARITY).map(|i| format!("\"{i:x}\"")).collect::<Vec<_>>().join(",");
     let sizes = vec!["1"; graph::MAX_ARITY].join(",");
-    let split = format!(r#"{{"name":"s","op":{{"split":{{"axis":0,"sizes":[{sizes}]}}}},"inputs":["x"],"outputs":[{outputs}]}}"#);
+    let split = format!(
+        r#"{{"name":"s","op":{{"split":{{"axis":0,"sizes":[{sizes}]}}}},"inputs":["x"],"outputs":[{outputs}]}}"#
+    );
     let order = (0..65_536).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
-    let permute = format!(r#"{{"name":"p","op":{{"permute_channels":{{"order":[{order}]}}}},"inputs":["x"],"outputs":["0"]}}"#);
-    let tensors: String = (0..40_000).map(|i| format!(r#","{i:x}":{{"dtype":"U8","shape":[1],"data_offsets":[{i},{}]}}"#, i + 1)).collect();
+    let permute =
+        format!(r#"{{"name":"p","op":{{"permute_channels":{{"order":[{order}]}}}},"inputs":["x"],"outputs":["0"]}}"#);
+    let tensors: String = (0..40_000)
+        .map(|i| format!(r#","{i:x}":{{"dtype":"U8","shape":[1],"data_offsets":[{i},{}]}}"#, i + 1))
+        .collect();
     let deep = "[".repeat(200_000);
     let hostile = [
         ("nodes", file(&header(&network(&nodes(10_000), ""), ""), &[])),

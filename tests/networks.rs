@@ -42,10 +42,21 @@ fn no_step_only_moves_data() {
     for (name, model) in networks() {
         let plan = Plan::new(&model, &Options::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
         let report = plan.report();
-        let moving: Vec<&str> = report.layers.iter().filter(|layer| layer.moves_data).map(|layer| &layer.name[..]).collect();
+        let moving: Vec<&str> =
+            report.layers.iter().filter(|layer| layer.moves_data).map(|layer| &layer.name[..]).collect();
         assert_eq!((report.moves, moving), (0, Vec::new()), "{name}");
         for layer in &report.layers {
-            let computes = ["conv", "linear", "add", "multiply", "batch_norm", "max_pool", "average_pool", "global_average_pool", "relu"];
+            let computes = [
+                "conv",
+                "linear",
+                "add",
+                "multiply",
+                "batch_norm",
+                "max_pool",
+                "average_pool",
+                "global_average_pool",
+                "relu",
+            ];
             assert!(computes.contains(&layer.op), "{name}: {:?} is a step of its own ({})", layer.name, layer.op);
         }
     }

@@ -9,10 +9,13 @@ use std::{env, fs, path::Path, process::Command};
 fn python() -> Option<String> {
     let named = env::var("FLGC_PYTHON").ok();
     let program = named.clone().unwrap_or_else(|| "python3".to_owned());
-    let works = Command::new(&program).args(["-c", "import numpy, safetensors"]).output().is_ok_and(|o| o.status.success());
+    let works =
+        Command::new(&program).args(["-c", "import numpy, safetensors"]).output().is_ok_and(|o| o.status.success());
     assert!(works || named.is_none(), "FLGC_PYTHON={program} can't import numpy and safetensors");
     if !works {
-        eprintln!("not tested: no python3 with numpy and safetensors (pip install -r tools/python/requirements-test.txt)");
+        eprintln!(
+            "not tested: no python3 with numpy and safetensors (pip install -r tools/python/requirements-test.txt)"
+        );
     }
     works.then_some(program)
 }

@@ -37,7 +37,15 @@ fn classifier(mut b: Builder, x: &Act) -> Model {
 }
 
 /// A residual bottleneck: 1x1, 3x3 in `groups`, 1x1; the 1x1 ones in `pointwise` groups.
-fn bottleneck(b: &mut Builder, x: &Act, width: usize, filters: usize, stride: usize, groups: Groups, pointwise: Groups) -> Act {
+fn bottleneck(
+    b: &mut Builder,
+    x: &Act,
+    width: usize,
+    filters: usize,
+    stride: usize,
+    groups: Groups,
+    pointwise: Groups,
+) -> Act {
     let y = b.conv(x, width, 1, 1, pointwise);
     let y = b.relu(&y);
     let y = b.conv(&y, width, 3, stride, groups);

@@ -63,13 +63,7 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
     /// # Safety
     /// There are `F` output planes and, if any, residual planes; `weights` holds what the epilogue reads.
     #[inline(always)]
-    pub(crate) unsafe fn new(
-        s: S,
-        y: &'a [u32],
-        epilogue: &'a Epilogue,
-        weights: *const f32,
-        arena: *mut f32,
-    ) -> Self {
+    pub(crate) unsafe fn new(s: S, y: &'a [u32], epilogue: &'a Epilogue, weights: *const f32, arena: *mut f32) -> Self {
         // SAFETY: the caller's promise.
         let planes = |list: &'a [u32]| unsafe { &*list.as_ptr().cast::<[u32; F]>() };
         let residual = epilogue.residual.as_ref().map(|residual| planes(residual.offsets()));

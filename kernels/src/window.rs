@@ -60,13 +60,18 @@ impl Window {
         input.check()?;
         output.check()?;
         for (axis, outputs) in [output.height, output.width].into_iter().enumerate() {
-            let [kernel, stride, dilation, pad] = [self.kernel, self.stride, self.dilation, self.pad].map(|pair| pair[axis]);
+            let [kernel, stride, dilation, pad] =
+                [self.kernel, self.stride, self.dilation, self.pad].map(|pair| pair[axis]);
             if let Some(&found) = [kernel, stride, dilation].iter().find(|&&size| size == 0) {
                 return Err(CallError::Shape { what: "a size of the window", found, expected: "at least one" });
             }
             let reach = |n: usize, step: usize| n.checked_mul(step).filter(|&reach| fits(reach));
             if !fits(pad) || reach(outputs, stride).is_none() || reach(kernel, dilation).is_none() {
-                return Err(CallError::Shape { what: "the reach of the windows", found: outputs, expected: "below 2^31" });
+                return Err(CallError::Shape {
+                    what: "the reach of the windows",
+                    found: outputs,
+                    expected: "below 2^31",
+                });
             }
         }
         Ok(())

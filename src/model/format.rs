@@ -34,23 +34,35 @@ pub(super) struct Container<'a> {
 /// Parses `file` and checks lengths, offsets and the checksum.
 pub(super) fn parse(file: &[u8]) -> Result<Container<'_>, ModelError> {
     let Some(length) = file.first_chunk::<LENGTH_BYTES>() else {
-        return Err(ModelError::invalid("the file", format_args!("{} bytes", file.len()), "a .flgc model, which has more than 8"));
+        return Err(ModelError::invalid(
+            "the file",
+            format_args!("{} bytes", file.len()),
+            "a .flgc model, which has more than 8",
+        ));
     };
     let length = u64::from_le_bytes(*length);
     let rest = file.len() - LENGTH_BYTES;
     let header_len = usize::try_from(length).ok().filter(|&length| length <= rest && length <= MAX_HEADER);
     let Some(header_len) = header_len else {
-        let expected = format!("at most {} (the file has {rest} bytes after it; is it cut short, or no .flgc file?)", rest.min(MAX_HEADER));
+        let expected = format!(
+            "at most {} (the file has {rest} bytes after it; is it cut short, or no .flgc file?)",
+            rest.min(MAX_HEADER)
+        );
         return Err(ModelError::invalid("the length of the header", length, expected));
     };
     let header_end = LENGTH_BYTES + header_len;
-    let text = std::str::from_utf8(&file[LENGTH_BYTES..header_end])
-        .map_err(|error| ModelError::invalid("the header", format_args!("bytes that are not UTF-8 ({error})"), "JSON text"))?;
+    let text = std::str::from_utf8(&file[LENGTH_BYTES..header_end]).map_err(|error| {
+        ModelError::invalid("the header", format_args!("bytes that are not UTF-8 ({error})"), "JSON text")
+    })?;
     let header: Header<'_> =
         serde_json::from_str(text).map_err(|source| ModelError::Json { place: "the header", source })?;
-    let metadata = header
-        .metadata
-        .ok_or_else(|| ModelError::invalid("the header", "no __metadata__", "a .flgc model, which has it (is this a plain safetensors file?)"))?;
+    let metadata = header.metadata.ok_or_else(|| {
+        ModelError::invalid(
+            "the header",
+            "no __metadata__",
+            "a .flgc model, which has it (is this a plain safetensors file?)",
+        )
+    })?;
     if metadata.format != "flgc" {
         return Err(ModelError::invalid("format", format_args!("{:?}", metadata.format), "\"flgc\""));
     }
@@ -103,7 +115,9 @@ fn check_tensors(
         let elements = entry.shape.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim as u64));
         let bytes = elements.and_then(|elements| elements.checked_mul(entry.dtype.bytes() as u64));
         if bytes != Some(end - begin) {
-            let expected = bytes.map_or("a shape that fits a file".to_owned(), |bytes| format!("{bytes} for {:?} {:?}", entry.dtype, entry.shape));
+            let expected = bytes.map_or("a shape that fits a file".to_owned(), |bytes| {
+                format!("{bytes} for {:?} {:?}", entry.dtype, entry.shape)
+            });
             return Err(ModelError::invalid(place() + ", bytes", end - begin, expected));
         }
         ranges.push((begin as usize, end as usize, index as u32));
@@ -113,12 +127,17 @@ fn check_tensors(
     for &(begin, end, index) in &ranges {
         if begin != covered {
             let place = format!("tensor {:?}, begin", entries[index as usize].0);
-            return Err(ModelError::invalid(place, begin, format_args!("{covered}: tensors leave no gap and do not overlap")));
+            return Err(ModelError::invalid(
+                place,
+                begin,
+                format_args!("{covered}: tensors leave no gap and do not overlap"),
+            ));
         }
         covered = end;
     }
     if covered != data_len {
-        let expected = format!("{covered}, where the last tensor ends (is the file cut short, or is something appended?)");
+        let expected =
+            format!("{covered}, where the last tensor ends (is the file cut short, or is something appended?)");
         return Err(ModelError::invalid("bytes after the header", data_len, expected));
     }
     drop(ranges);
@@ -132,7 +151,10 @@ fn check_tensors(
 }
 
 /// The file of a graph and tensors: header keys sorted, padded to a multiple of eight bytes, tensors in the order of their names.
-pub(super) fn write<'a>(graph: &str, tensors: impl Iterator<Item = (&'a str, DType, &'a [usize], &'a [u8])> + Clone) -> Vec<u8> {
+pub(super) fn write<'a>(
+    graph: &str,
+    tensors: impl Iterator<Item = (&'a str, DType, &'a [usize], &'a [u8])> + Clone,
+) -> Vec<u8> {
     #[derive(Serialize)]
     #[serde(untagged)]
     enum Value<'a> {
@@ -212,14 +234,20 @@ impl<'de: 'a, 'a> Deserialize<'de> for Header<'a> {
                         continue;
                     }
                     if name.is_empty() || name.len() > MAX_NAME {
-                        return Err(A::Error::custom(format_args!("a tensor's name has {} bytes, expected 1 to {MAX_NAME}", name.len())));
+                        return Err(A::Error::custom(format_args!(
+                            "a tensor's name has {} bytes, expected 1 to {MAX_NAME}",
+                            name.len()
+                        )));
                     }
                     if header.tensors.len() == MAX_TENSORS {
                         return Err(A::Error::custom(format_args!("more than {MAX_TENSORS} tensors")));
                     }
                     // A hash instead of another copy of the name: two names with equal hashes would be refused, which the 64 bits make a matter of luck
                     // that nobody has.
-                    let hash = std::hash::BuildHasher::hash_one(&std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default(), &name);
+                    let hash = std::hash::BuildHasher::hash_one(
+                        &std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default(),
+                        &name,
+                    );
                     if !names.insert(hash) {
                         return Err(A::Error::custom(format_args!("tensor {name:?} stands twice")));
                     }
@@ -246,7 +274,10 @@ fn dims<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<usize>, D::Error> {
             let mut dims = Vec::with_capacity(MAX_RANK);
             while let Some(dim) = seq.next_element::<u64>()? {
                 if dims.len() == MAX_RANK || dim > MAX_DIM as u64 {
-                    return Err(A::Error::custom(format_args!("a tensor's shape has {} or more dimensions or one of {dim}, expected at most {MAX_RANK} up to {MAX_DIM}", dims.len() + 1)));
+                    return Err(A::Error::custom(format_args!(
+                        "a tensor's shape has {} or more dimensions or one of {dim}, expected at most {MAX_RANK} up to {MAX_DIM}",
+                        dims.len() + 1
+                    )));
                 }
                 dims.push(dim as usize);
             }

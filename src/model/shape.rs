@@ -95,11 +95,7 @@ impl Values<'_> {
 }
 
 /// The shapes of all activations of `graph` when its inputs have the shapes `inputs`; checks names, references, attributes and the shapes of tensors.
-pub(crate) fn infer<'a>(
-    graph: &'a Graph,
-    inputs: &[Shape],
-    tensors: Find<'_, '_>,
-) -> Result<Values<'a>, ModelError> {
+pub(crate) fn infer<'a>(graph: &'a Graph, inputs: &[Shape], tensors: Find<'_, '_>) -> Result<Values<'a>, ModelError> {
     let mut values = Values { ids: HashMap::new(), shapes: Vec::new() };
     let mut edges = 0;
     for (input, &shape) in graph.inputs.iter().zip(inputs) {
@@ -109,12 +105,17 @@ pub(crate) fn infer<'a>(
         let place = Place(node);
         edges += node.inputs.len() + node.outputs.len();
         if edges > MAX_EDGES {
-            return Err(ModelError::invalid(place, "too many inputs and outputs so far", format_args!("at most {MAX_EDGES} in the graph")));
+            return Err(ModelError::invalid(
+                place,
+                "too many inputs and outputs so far",
+                format_args!("at most {MAX_EDGES} in the graph"),
+            ));
         }
         let mut shapes = Vec::with_capacity(node.inputs.len());
         for name in &node.inputs {
             let id = values.id(name).ok_or_else(|| {
-                let expected = "a graph input or an output of an earlier node: nodes stand in execution order, without cycles";
+                let expected =
+                    "a graph input or an output of an earlier node: nodes stand in execution order, without cycles";
                 ModelError::invalid(place, format_args!("input {name:?}"), expected)
             })?;
             shapes.push(values.shape(id));
@@ -130,19 +131,36 @@ pub(crate) fn infer<'a>(
     }
     for name in &graph.outputs {
         if values.id(name).is_none() {
-            return Err(ModelError::invalid("the graph's outputs", format_args!("{name:?}"), "an activation of the graph"));
+            return Err(ModelError::invalid(
+                "the graph's outputs",
+                format_args!("{name:?}"),
+                "an activation of the graph",
+            ));
         }
     }
     Ok(values)
 }
 
-fn define<'a>(values: &mut Values<'a>, name: &'a str, shape: Shape, place: &dyn fmt::Display) -> Result<(), ModelError> {
+fn define<'a>(
+    values: &mut Values<'a>,
+    name: &'a str,
+    shape: Shape,
+    place: &dyn fmt::Display,
+) -> Result<(), ModelError> {
     if name.is_empty() || name.len() > MAX_NAME {
-        return Err(ModelError::invalid(place, format_args!("a name of {} bytes", name.len()), format_args!("1 to {MAX_NAME}")));
+        return Err(ModelError::invalid(
+            place,
+            format_args!("a name of {} bytes", name.len()),
+            format_args!("1 to {MAX_NAME}"),
+        ));
     }
     let id = values.shapes.len() as ValueId;
     if values.ids.insert(name, id).is_some() {
-        return Err(ModelError::invalid(place, format_args!("output {name:?} again"), "a name that nothing before it has"));
+        return Err(ModelError::invalid(
+            place,
+            format_args!("output {name:?} again"),
+            "a name that nothing before it has",
+        ));
     }
     values.shapes.push(shape);
     Ok(())
@@ -185,7 +203,10 @@ impl Context<'_> {
     /// `[n, c, h, w]` of the only input, which has rank 4.
     fn map(&self) -> Result<[usize; 4], ModelError> {
         let shape = self.input()?;
-        shape.nchw().filter(|_| shape.len() == 4).ok_or_else(|| self.error(format_args!("an input of shape {shape}"), "[n, c, h, w]"))
+        shape
+            .nchw()
+            .filter(|_| shape.len() == 4)
+            .ok_or_else(|| self.error(format_args!("an input of shape {shape}"), "[n, c, h, w]"))
     }
 
     /// `[n, c, h, w]` of the only input, which has rank 2 or 4.
@@ -196,7 +217,10 @@ impl Context<'_> {
 
     fn shape(&self, dims: &[usize]) -> Result<Shape, ModelError> {
         Shape::new(dims).ok_or_else(|| {
-            self.error(format_args!("an output of shape {dims:?}"), format_args!("1 to {MAX_RANK} dimensions from 1 to {MAX_DIM}"))
+            self.error(
+                format_args!("an output of shape {dims:?}"),
+                format_args!("1 to {MAX_RANK} dimensions from 1 to {MAX_DIM}"),
+            )
         })
     }
 
@@ -206,18 +230,41 @@ impl Context<'_> {
         index.ok_or_else(|| self.error(format_args!("axis {axis}"), format_args!("-{rank}..{rank}")))
     }
 
-    fn tensor<'t>(&self, role: &str, name: &str, shape: &[usize], float: bool, tensors: Find<'_, 't>) -> Result<TensorView<'t>, ModelError> {
-        let tensor = tensors(name).ok_or_else(|| self.error(format_args!("{role} {name:?}, which the file does not hold"), "a tensor of the file"))?;
-        self.check(tensor.shape == shape, format_args!("{role} {name:?} of shape {:?}", tensor.shape), format_args!("{shape:?}"))?;
+    fn tensor<'t>(
+        &self,
+        role: &str,
+        name: &str,
+        shape: &[usize],
+        float: bool,
+        tensors: Find<'_, 't>,
+    ) -> Result<TensorView<'t>, ModelError> {
+        let tensor = tensors(name).ok_or_else(|| {
+            self.error(format_args!("{role} {name:?}, which the file does not hold"), "a tensor of the file")
+        })?;
+        self.check(
+            tensor.shape == shape,
+            format_args!("{role} {name:?} of shape {:?}", tensor.shape),
+            format_args!("{shape:?}"),
+        )?;
         let kind = if float { "F32, F16 or BF16" } else { "U8 or U16" };
         self.check(tensor.dtype.is_float() == float, format_args!("{role} {name:?} of type {:?}", tensor.dtype), kind)?;
         Ok(tensor)
     }
 
     /// A tensor of per-channel values, which are stored in full precision.
-    fn per_channel<'t>(&self, role: &str, name: &str, count: usize, tensors: Find<'_, 't>) -> Result<TensorView<'t>, ModelError> {
+    fn per_channel<'t>(
+        &self,
+        role: &str,
+        name: &str,
+        count: usize,
+        tensors: Find<'_, 't>,
+    ) -> Result<TensorView<'t>, ModelError> {
         let tensor = self.tensor(role, name, &[count], true, tensors)?;
-        self.check(tensor.dtype == super::DType::F32, format_args!("{role} {name:?} of type {:?}", tensor.dtype), "F32")?;
+        self.check(
+            tensor.dtype == super::DType::F32,
+            format_args!("{role} {name:?} of type {:?}", tensor.dtype),
+            "F32",
+        )?;
         Ok(tensor)
     }
 
@@ -245,7 +292,10 @@ impl Context<'_> {
                 }
                 let variance = self.per_channel("variance", &norm.variance, c, tensors)?;
                 if let Some(x) = variance.iter().find(|&x| f64::from(x) + norm.epsilon <= 0.0) {
-                    return Err(self.error(format_args!("a variance of {x} in {:?}", norm.variance), "more than zero with epsilon"));
+                    return Err(self.error(
+                        format_args!("a variance of {x} in {:?}", norm.variance),
+                        "more than zero with epsilon",
+                    ));
                 }
                 one(self.input()?)
             }
@@ -261,16 +311,26 @@ impl Context<'_> {
                 let shape = self.input()?;
                 let axis = self.axis(slice.axis, shape.len())?;
                 let fine = slice.begin < slice.end && slice.end <= shape[axis];
-                self.check(fine, format_args!("{}..{}", slice.begin, slice.end), format_args!("a range inside 0..{}", shape[axis]))?;
+                self.check(
+                    fine,
+                    format_args!("{}..{}", slice.begin, slice.end),
+                    format_args!("a range inside 0..{}", shape[axis]),
+                )?;
                 one(self.with_dim(shape, axis, slice.end - slice.begin)?)
             }
             Op::PermuteChannels(permute) => {
                 let [_, c, ..] = self.channels()?;
                 let mut seen = vec![false; c];
-                self.check(permute.order.len() == c, format_args!("an order of {}", permute.order.len()), format_args!("{c}, one for each channel"))?;
+                self.check(
+                    permute.order.len() == c,
+                    format_args!("an order of {}", permute.order.len()),
+                    format_args!("{c}, one for each channel"),
+                )?;
                 for &channel in &permute.order {
                     let slot = seen.get_mut(channel as usize).filter(|seen| !**seen);
-                    let slot = slot.ok_or_else(|| self.error(format_args!("channel {channel} in the order"), format_args!("each of 0..{c} once")))?;
+                    let slot = slot.ok_or_else(|| {
+                        self.error(format_args!("channel {channel} in the order"), format_args!("each of 0..{c} once"))
+                    })?;
                     *slot = true;
                 }
                 one(self.input()?)
@@ -322,7 +382,11 @@ impl Context<'_> {
                 let mut sorted = transpose.axes.clone();
                 sorted.sort_unstable();
                 let fine = sorted.iter().copied().eq(0..shape.len());
-                self.check(fine, format_args!("axes {:?}", transpose.axes), format_args!("each of 0..{} once", shape.len()))?;
+                self.check(
+                    fine,
+                    format_args!("axes {:?}", transpose.axes),
+                    format_args!("each of 0..{} once", shape.len()),
+                )?;
                 let dims: Vec<usize> = transpose.axes.iter().map(|&axis| shape[axis]).collect();
                 one(self.shape(&dims)?)
             }
@@ -354,7 +418,11 @@ impl Context<'_> {
         let size = self.window([h, w], conv.kernel, conv.stride, conv.pad, conv.dilation, false)?;
         let groups = conv.groups;
         let fine = groups > 0 && c.is_multiple_of(groups) && conv.filters.is_multiple_of(groups);
-        self.check(fine, format_args!("{groups} groups"), format_args!("a divisor of {c} channels and {} filters", conv.filters))?;
+        self.check(
+            fine,
+            format_args!("{groups} groups"),
+            format_args!("a divisor of {c} channels and {} filters", conv.filters),
+        )?;
         let [k_h, k_w] = conv.kernel;
         match &conv.learned {
             None => {
@@ -371,7 +439,10 @@ impl Context<'_> {
                     for index in 0..count {
                         let group = tensor.get(index) as usize;
                         let size = sizes.get_mut(group).ok_or_else(|| {
-                            self.error(format_args!("group {group} at index {index} of {role} {name:?}"), format_args!("below {}", learned.groups))
+                            self.error(
+                                format_args!("group {group} at index {index} of {role} {name:?}"),
+                                format_args!("below {}", learned.groups),
+                            )
                         })?;
                         size[side] += 1;
                     }
@@ -389,7 +460,11 @@ impl Context<'_> {
 
     fn pool(&self, pool: &Pool, average: bool) -> Result<Shape, ModelError> {
         let [n, c, h, w] = self.map()?;
-        self.check(!average || pool.dilation == [1, 1], format_args!("dilation {:?}", pool.dilation), "[1, 1] for averages")?;
+        self.check(
+            !average || pool.dilation == [1, 1],
+            format_args!("dilation {:?}", pool.dilation),
+            "[1, 1] for averages",
+        )?;
         let [top, left, bottom, right] = pool.pad;
         let fine = top.max(bottom) < pool.kernel[0] && left.max(right) < pool.kernel[1];
         self.check(fine, format_args!("pad {:?}", pool.pad), format_args!("less than the kernel, {:?}", pool.kernel))?;
@@ -412,14 +487,21 @@ impl Context<'_> {
             let fine = values.iter().all(|value| (1..=MAX_WINDOW).contains(value));
             self.check(fine, format_args!("{what} {values:?}"), format_args!("1 to {MAX_WINDOW}"))?;
         }
-        self.check(pad.iter().all(|&pad| pad <= MAX_WINDOW), format_args!("pad {pad:?}"), format_args!("0 to {MAX_WINDOW}"))?;
+        self.check(
+            pad.iter().all(|&pad| pad <= MAX_WINDOW),
+            format_args!("pad {pad:?}"),
+            format_args!("0 to {MAX_WINDOW}"),
+        )?;
         let mut output = [0; 2];
         for axis in 0..2 {
             let (before, after) = (pad[axis], pad[axis + 2]);
             let reach = dilation[axis] * (kernel[axis] - 1) + 1;
             let padded = size[axis] + before + after;
             let room = padded.checked_sub(reach).ok_or_else(|| {
-                self.error(format_args!("a kernel that spans {reach} pixels"), format_args!("at most the padded input's {padded}"))
+                self.error(
+                    format_args!("a kernel that spans {reach} pixels"),
+                    format_args!("at most the padded input's {padded}"),
+                )
             })?;
             output[axis] = room / stride[axis] + 1;
             if ceil && !room.is_multiple_of(stride[axis]) && output[axis] * stride[axis] < size[axis] + before {
@@ -430,15 +512,17 @@ impl Context<'_> {
     }
 
     fn broadcast(&self, a: Shape, b: Shape) -> Result<Shape, ModelError> {
-        let over_space = |big: Shape, small: Shape| {
-            matches!((&*big, &*small), ([n, c, _, _], [m, d, 1, 1]) if n == m && c == d)
-        };
+        let over_space =
+            |big: Shape, small: Shape| matches!((&*big, &*small), ([n, c, _, _], [m, d, 1, 1]) if n == m && c == d);
         if a == b || over_space(a, b) {
             Ok(a)
         } else if over_space(b, a) {
             Ok(b)
         } else {
-            Err(self.error(format_args!("inputs of shapes {a} and {b}"), "equal shapes, or one of them [n, c, 1, 1] with the other's n and c"))
+            Err(self.error(
+                format_args!("inputs of shapes {a} and {b}"),
+                "equal shapes, or one of them [n, c, 1, 1] with the other's n and c",
+            ))
         }
     }
 
@@ -450,7 +534,11 @@ impl Context<'_> {
         let mut total = 0usize;
         for &shape in self.inputs {
             let same = shape.len() == first.len() && self.with_dim(shape, axis, 1)? == self.with_dim(first, axis, 1)?;
-            self.check(same, format_args!("inputs of shapes {first} and {shape}"), format_args!("shapes that differ only along axis {axis}"))?;
+            self.check(
+                same,
+                format_args!("inputs of shapes {first} and {shape}"),
+                format_args!("shapes that differ only along axis {axis}"),
+            )?;
             total += shape[axis];
         }
         self.with_dim(first, axis, total)
@@ -461,7 +549,11 @@ impl Context<'_> {
         let axis = self.axis(axis, shape.len())?;
         let total = sizes.iter().fold(0usize, |sum, &size| sum.saturating_add(size));
         self.check(total == shape[axis], format_args!("sizes that add up to {total}"), shape[axis])?;
-        self.check(sizes.len() == self.outputs, format_args!("{} outputs", self.outputs), format_args!("{}, one for each size", sizes.len()))?;
+        self.check(
+            sizes.len() == self.outputs,
+            format_args!("{} outputs", self.outputs),
+            format_args!("{}, one for each size", sizes.len()),
+        )?;
         sizes.iter().map(|&size| self.with_dim(shape, axis, size)).collect()
     }
 
@@ -474,7 +566,12 @@ impl Context<'_> {
                 -1 if inferred.replace(index).is_none() => 1,
                 0 if index < shape.len() => shape[index],
                 1.. => usize::try_from(dim).unwrap_or(usize::MAX),
-                _ => return Err(self.error(format_args!("shape {to:?}"), "sizes from 1, at most one -1, and 0 where the input has that dimension")),
+                _ => {
+                    return Err(self.error(
+                        format_args!("shape {to:?}"),
+                        "sizes from 1, at most one -1, and 0 where the input has that dimension",
+                    ));
+                }
             });
         }
         let known = dims.iter().fold(1, |product: usize, &dim| product.saturating_mul(dim));
@@ -484,7 +581,11 @@ impl Context<'_> {
             dims[index] = shape.elements() / known;
         }
         let output = self.shape(&dims)?;
-        self.check(output.elements() == shape.elements(), format_args!("shape {to:?} for {} elements", shape.elements()), "as many elements")?;
+        self.check(
+            output.elements() == shape.elements(),
+            format_args!("shape {to:?} for {} elements", shape.elements()),
+            "as many elements",
+        )?;
         Ok(output)
     }
 }

@@ -53,7 +53,11 @@ fn check_names(model: &Model) -> Result<(), ModelError> {
     for node in &model.graph.nodes {
         let place = || shape::Place(node);
         if node.name.is_empty() || node.name.len() > MAX_NAME {
-            return Err(ModelError::invalid(place(), format_args!("a name of {} bytes", node.name.len()), format_args!("1 to {MAX_NAME}")));
+            return Err(ModelError::invalid(
+                place(),
+                format_args!("a name of {} bytes", node.name.len()),
+                format_args!("1 to {MAX_NAME}"),
+            ));
         }
         if !names.insert(node.name.as_str()) {
             return Err(ModelError::invalid(place(), "that name again", "a name that no other layer has"));
@@ -71,7 +75,10 @@ fn check_input(input: &Input) -> Result<Shape, ModelError> {
         .ok_or_else(|| invalid("shape", &input.shape, "1 to 6 dimensions from 1 to 16777215"))?;
     if !input.range.is_empty() {
         let inside = |(&dim, &[min, max]): (&usize, &[usize; 2])| min >= 1 && min <= dim && dim <= max;
-        if input.range.len() != shape.len() || !shape.iter().zip(&input.range).all(inside) || Shape::new(&input.range.iter().map(|r| r[1]).collect::<Vec<_>>()).is_none() {
+        if input.range.len() != shape.len()
+            || !shape.iter().zip(&input.range).all(inside)
+            || Shape::new(&input.range.iter().map(|r| r[1]).collect::<Vec<_>>()).is_none()
+        {
             return Err(invalid("range", &input.range, "[min, max] for each dimension, around the one in shape"));
         }
     }

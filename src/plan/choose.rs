@@ -32,7 +32,6 @@ pub(super) fn method(conv: &Conv<'_>, [h, w]: [usize; 2]) -> Method {
 /// The kernels of one instruction set.
 #[derive(Clone, Copy)]
 pub(super) struct Kernels {
-    pub(super) isa: Isa,
     pub(super) pointwise: &'static pointwise::Kernel,
     pub(super) spatial: &'static spatial::Kernel,
     pub(super) depthwise: &'static depthwise::Kernel,
@@ -47,7 +46,6 @@ impl Kernels {
     /// Those of `isa`; `None` if this CPU or this build lacks it.
     pub(super) fn of(isa: Isa) -> Option<Self> {
         Some(Self {
-            isa,
             pointwise: pointwise::available().find(|kernel| kernel.isa == isa)?,
             spatial: spatial::available().find(|kernel| kernel.isa == isa)?,
             depthwise: depthwise::available().find(|kernel| kernel.isa == isa)?,
@@ -85,8 +83,12 @@ mod tests {
         for most in 1..=13 {
             for filters in 0..60 {
                 let tiles: Vec<_> = tiles(filters, most).collect();
-                let (min, max) = (tiles.iter().map(ExactSizeIterator::len).min(), tiles.iter().map(ExactSizeIterator::len).max());
-                assert!(max.unwrap_or(0) <= most && max.unwrap_or(0) - min.unwrap_or(0) <= 1, "{filters} in {most}: {tiles:?}");
+                let (min, max) =
+                    (tiles.iter().map(ExactSizeIterator::len).min(), tiles.iter().map(ExactSizeIterator::len).max());
+                assert!(
+                    max.unwrap_or(0) <= most && max.unwrap_or(0) - min.unwrap_or(0) <= 1,
+                    "{filters} in {most}: {tiles:?}"
+                );
                 assert!(tiles.iter().flat_map(Clone::clone).eq(0..filters));
             }
         }

@@ -20,7 +20,9 @@ pub enum PlanError {
         expected: String,
     },
     /// It would need more than `Options` allow.
-    #[error("layer {layer:?}: {what} would reach {needed}, the limit is {limit}; raise Options::{option} if that is what you want")]
+    #[error(
+        "layer {layer:?}: {what} would reach {needed}, the limit is {limit}; raise Options::{option} if that is what you want"
+    )]
     Limit {
         /// The layer where the limit is exceeded.
         layer: String,

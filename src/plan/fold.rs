@@ -147,7 +147,6 @@ fn layer<'m>(model: &'m Model, values: &Values<'_>, node: &'m Node) -> Layer<'m>
     let kind = match &node.op {
         Op::Conv(op) => Kind::Conv(conv(model, op, channels)),
         Op::Linear(op) => Kind::Linear(Linear {
-            features: op.features,
             weight: tensor(model, &op.weight),
             scale: None,
             bias: bias(model, op.bias.as_deref(), op.features),
@@ -219,9 +218,8 @@ fn conv<'m>(model: &'m Model, op: &graph::Conv, channels: usize) -> Conv<'m> {
             })
             .collect(),
         Some(learned) => {
-            let mut groups: Vec<Group> = (0..learned.groups)
-                .map(|_| Group { channels: Vec::new(), filters: Vec::new(), start: 0 })
-                .collect();
+            let mut groups: Vec<Group> =
+                (0..learned.groups).map(|_| Group { channels: Vec::new(), filters: Vec::new(), start: 0 }).collect();
             for (channel, group) in tensor(model, &learned.in_group).indices().into_iter().enumerate() {
                 groups[usize::from(group)].channels.push(channel as u32);
             }

@@ -39,11 +39,6 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Whether planes are single floats without padding.
-    pub(super) const fn is_vector(&self) -> bool {
-        self.stride == 1
-    }
-
     fn plane(&self, image: usize, channel: u32) -> usize {
         (image * self.planes + self.slots[channel as usize] as usize) * self.stride + self.lead
     }
@@ -192,8 +187,8 @@ fn collect(step: &Step<'_>, dims: &[Dims], needs: &mut [Needs], classes: &mut Cl
         Kind::Softmax { .. } | Kind::Scale { .. } | Kind::Add | Kind::Multiply | Kind::Identity => {
             by_planes = h * w > 1;
             if by_planes {
-                let whole = |value: &&Value| value.shape.nchw().is_some_and(|[.., h, w]| h * w > 1);
-                classes.join_all(step.inputs.iter().filter(whole).flat_map(Value::storages).chain([output]));
+                let whole = |value: &&std::rc::Rc<Value>| value.shape.nchw().is_some_and(|[.., h, w]| h * w > 1);
+                classes.join_all(step.inputs.iter().filter(whole).flat_map(|value| value.storages()).chain([output]));
             }
         }
         Kind::Linear(_) | Kind::View(_) | Kind::Move => by_planes = false,
@@ -212,7 +207,8 @@ fn collect(step: &Step<'_>, dims: &[Dims], needs: &mut [Needs], classes: &mut Cl
         let single = |value: &&Value| scalars && value.shape.nchw().is_some_and(|[.., h, w]| h * w == 1);
         let storages = step.operands().filter(|value| !single(value)).flat_map(Value::storages);
         for storage in storages.chain([output]) {
-            needs[storage as usize].planes |= !(storage == output && matches!(step.layer.kind, Kind::GlobalPool { .. }));
+            needs[storage as usize].planes |=
+                !(storage == output && matches!(step.layer.kind, Kind::GlobalPool { .. }));
         }
     }
 }

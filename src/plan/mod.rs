@@ -135,14 +135,20 @@ impl Plan {
         let (base, arena_len) = arena::place(&sizes, &lifetimes);
         if arena_len > u32::MAX as usize {
             let layer = net.steps.first().map_or("input", |step| &step.layer.name);
-            return Err(check::limit(layer, "the arena, in floats,", arena_len as u64, u32::MAX.into(), "memory_limit"));
+            return Err(check::limit(
+                layer,
+                "the arena, in floats,",
+                arena_len as u64,
+                u32::MAX.into(),
+                "memory_limit",
+            ));
         }
         let places = Places { dims: net.storages.clone(), layouts, base };
         let mut lower = Lower { net: &net, live: &live, places: &places, kernels, weights: WeightsBuilder::default() };
         let (steps, layers) = lower_all(&mut lower)?;
         let weights = lower.weights.finish();
         let weights = weights.map_err(|source| PlanError::Memory { what: "weights", bytes: 0, source })?;
-        let binding = |value| {
+        let binding = |value: &value::Value| {
             let runs = places.runs(value).into_boxed_slice();
             Binding { len: runs.iter().map(|&(_, len)| len as usize).sum(), runs }
         };
@@ -170,7 +176,7 @@ impl Plan {
             weights,
             arena_len,
             inputs: net.input_values(&values).iter().map(binding).collect(),
-            outputs: net.outputs.iter().map(binding).collect(),
+            outputs: net.outputs.iter().map(|output| binding(output)).collect(),
             pool: pool(&options.threads)?,
             flush_denormals: options.flush_denormals,
             input_ports: input_ports(model, &values),

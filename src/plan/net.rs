@@ -26,14 +26,24 @@ pub(super) enum Kind<'m> {
     Conv(Conv<'m>),
     Linear(Linear<'m>),
     /// Batch norm that could not be folded: a factor and a summand for each channel.
-    Scale { scale: Vec<f32>, shift: Vec<f32> },
+    Scale {
+        scale: Vec<f32>,
+        shift: Vec<f32>,
+    },
     Add,
     Multiply,
     /// Nothing but its activation.
     Identity,
-    Pool { pool: Pool, average: bool },
-    GlobalPool { average: bool },
-    Softmax { axis: usize },
+    Pool {
+        pool: Pool,
+        average: bool,
+    },
+    GlobalPool {
+        average: bool,
+    },
+    Softmax {
+        axis: usize,
+    },
     Resize(Resize),
     /// Moves no data: another view of its inputs.
     View(View),
@@ -97,7 +107,6 @@ impl Conv<'_> {
 /// A fully connected layer.
 #[derive(Debug)]
 pub(super) struct Linear<'m> {
-    pub(super) features: usize,
     pub(super) weight: TensorView<'m>,
     pub(super) scale: Option<Vec<f32>>,
     pub(super) bias: Vec<f32>,
@@ -123,12 +132,25 @@ impl Act {
 /// A rearrangement of elements, by its meaning.
 #[derive(Clone, Debug)]
 pub(super) enum View {
-    Concat { axis: usize },
-    Split { axis: usize, sizes: Vec<usize> },
-    Slice { axis: usize, begin: usize, end: usize },
+    Concat {
+        axis: usize,
+    },
+    Split {
+        axis: usize,
+        sizes: Vec<usize>,
+    },
+    Slice {
+        axis: usize,
+        begin: usize,
+        end: usize,
+    },
     /// Output channel `i` is input channel `order[i]`.
-    Channels { order: Vec<u32> },
+    Channels {
+        order: Vec<u32>,
+    },
     /// The same elements in the same order, under another shape.
     Reshape,
-    Transpose { axes: Vec<usize> },
+    Transpose {
+        axes: Vec<usize>,
+    },
 }

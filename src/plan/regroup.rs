@@ -9,22 +9,23 @@ use super::{
     value::{self, Content, Dims, StorageId, Value},
 };
 use crate::model::{Shape, ValueId, Values};
+use std::rc::Rc;
 
 /// A layer that computes, with its operands.
 #[derive(Debug)]
 pub(super) struct Step<'m> {
     pub(super) layer: Layer<'m>,
-    pub(super) inputs: Vec<Value>,
-    pub(super) residual: Option<Value>,
+    pub(super) inputs: Vec<Rc<Value>>,
+    pub(super) residual: Option<Rc<Value>>,
     /// What it makes: a view of all of its storage.
-    pub(super) output: Value,
+    pub(super) output: Rc<Value>,
     pub(super) storage: StorageId,
 }
 
 impl Step<'_> {
     /// Inputs and residual.
     pub(super) fn operands(&self) -> impl Iterator<Item = &Value> {
-        self.inputs.iter().chain(&self.residual)
+        self.inputs.iter().chain(&self.residual).map(Rc::as_ref)
     }
 }
 
@@ -34,7 +35,7 @@ pub(super) struct Net<'m> {
     pub(super) storages: Vec<Dims>,
     pub(super) steps: Vec<Step<'m>>,
     pub(super) inputs: usize,
-    pub(super) outputs: Vec<Value>,
+    pub(super) outputs: Vec<Rc<Value>>,
 }
 
 impl Net<'_> {
@@ -64,29 +65,30 @@ pub(super) fn resolve<'m>(layers: Vec<Layer<'m>>, values: &Values<'_>, inputs: u
 
 struct Resolver<'m> {
     net: Net<'m>,
-    known: Vec<Option<Value>>,
+    known: Vec<Option<Rc<Value>>>,
 }
 
 impl<'m> Resolver<'m> {
-    fn value(&self, id: ValueId) -> Value {
+    fn value(&self, id: ValueId) -> Rc<Value> {
         self.known[id as usize].clone().expect("layers stand in execution order")
     }
 
     /// A new storage for an activation of that shape. One that is neither `[n, c, h, w]` nor `[n, c]` is stored as single elements.
-    fn store(&mut self, shape: Shape) -> (StorageId, Value) {
+    fn store(&mut self, shape: Shape) -> (StorageId, Rc<Value>) {
         let dims = shape.nchw().unwrap_or([1, shape.elements(), 1, 1]);
         let id = self.net.storages.len() as StorageId;
         self.net.storages.push(dims);
-        (id, Value::whole(id, dims, shape))
+        (id, Value::whole(id, dims, shape).into())
     }
 
     fn layer(&mut self, layer: Layer<'m>, values: &Values<'_>) {
         let shapes: Vec<Shape> = layer.outputs.iter().map(|&id| values.shape(id)).collect();
-        let mut inputs: Vec<Value> = layer.inputs.iter().map(|&id| self.value(id)).collect();
+        let mut inputs: Vec<Rc<Value>> = layer.inputs.iter().map(|&id| self.value(id)).collect();
         if let Kind::View(view) = &layer.kind {
-            let views = value::view(view, &inputs.iter().collect::<Vec<_>>(), &shapes, &self.net.storages);
+            let views =
+                value::view(view, &inputs.iter().map(Rc::as_ref).collect::<Vec<_>>(), &shapes, &self.net.storages);
             for (&id, view) in layer.outputs.iter().zip(views) {
-                self.known[id as usize] = Some(view);
+                self.known[id as usize] = Some(view.into());
             }
             return;
         }
@@ -97,12 +99,12 @@ impl<'m> Resolver<'m> {
         let residual = layer.residual.map(|id| self.value(id));
         let (inputs, residual) = self.same_form(&layer, inputs, residual);
         let (storage, output) = self.store(shapes[0]);
-        self.known[layer.outputs[0] as usize] = Some(output.clone());
+        self.known[layer.outputs[0] as usize] = Some(Rc::clone(&output));
         self.net.steps.push(Step { layer, inputs, residual, output, storage });
     }
 
     /// A value in whole planes: itself, or a copy.
-    fn in_planes(&mut self, value: Value, reader: &str) -> Value {
+    fn in_planes(&mut self, value: Rc<Value>, reader: &str) -> Rc<Value> {
         if value.lanes().is_some() {
             return value;
         }
@@ -117,14 +119,19 @@ impl<'m> Resolver<'m> {
             residual: None,
             last: Act::NONE,
         };
-        self.net.steps.push(Step { layer, inputs: vec![value], residual: None, output: output.clone(), storage });
+        self.net.steps.push(Step { layer, inputs: vec![value], residual: None, output: Rc::clone(&output), storage });
         output
     }
 
     /// Brings the operands of an element-wise layer, or of a layer with a residual, into one form: all planes or, where pixels are single, anything.
-    fn same_form(&mut self, layer: &Layer<'_>, inputs: Vec<Value>, residual: Option<Value>) -> (Vec<Value>, Option<Value>) {
+    fn same_form(
+        &mut self,
+        layer: &Layer<'_>,
+        inputs: Vec<Rc<Value>>,
+        residual: Option<Rc<Value>>,
+    ) -> (Vec<Rc<Value>>, Option<Rc<Value>>) {
         let elementwise = matches!(layer.kind, Kind::Add | Kind::Multiply | Kind::Scale { .. } | Kind::Identity);
-        let single = |value: &Value| value.shape.nchw().is_none_or(|[_, _, h, w]| h * w == 1);
+        let single = |value: &Rc<Value>| value.shape.nchw().is_none_or(|[_, _, h, w]| h * w == 1);
         let any_form = inputs.iter().chain(&residual).all(single);
         if any_form || !(elementwise || residual.is_some()) {
             return (inputs, residual);
@@ -177,7 +184,8 @@ fn speak(step: &Step<'_>, slots: &[u32], storages: &[Dims], wishes: &mut [Option
             for (index, group) in conv.groups.iter().enumerate().filter(|(_, group)| !group.filters.is_empty()) {
                 for &channel in &group.channels {
                     // Where every filter has a channel of its own, the output's order carries over.
-                    keys[channel as usize] = if conv.is_depthwise() { slots[group.filters[0] as usize] } else { index as u32 };
+                    keys[channel as usize] =
+                        if conv.is_depthwise() { slots[group.filters[0] as usize] } else { index as u32 };
                 }
             }
             (keys, conv.weights() * (h * w) as u64)
@@ -186,9 +194,9 @@ fn speak(step: &Step<'_>, slots: &[u32], storages: &[Dims], wishes: &mut [Option
         _ => (slots.to_vec(), (h * w) as u64),
     };
     let channelwise = !matches!(step.layer.kind, Kind::Conv(_));
-    let operands = step.inputs.iter().map(|input| (input, &keys)).take(if channelwise { 2 } else { 1 });
+    let operands = step.inputs.iter().map(|input| (input.as_ref(), &keys)).take(if channelwise { 2 } else { 1 });
     let residual_keys = slots.to_vec();
-    let residual = step.residual.iter().map(|value| (value, &residual_keys));
+    let residual = step.residual.iter().map(|value| (value.as_ref(), &residual_keys));
     for (value, keys) in operands.chain(residual) {
         let Content::Lanes(lanes) = &value.content else { continue };
         for (lane, &key) in lanes.iter().zip(keys) {

@@ -68,14 +68,16 @@ pub(super) fn layer(step: &Step<'_>, layout: &Layout, kernel: String) -> LayerRe
     let [n, _, h, w] = shape.nchw().unwrap_or([1, 1, 1, 1]);
     let (macs, groups) = match &step.layer.kind {
         Kind::Conv(conv) => {
-            let sizes = conv.groups.iter().map(|g| GroupReport { channels: g.channels.len(), filters: g.filters.len() });
+            let sizes =
+                conv.groups.iter().map(|g| GroupReport { channels: g.channels.len(), filters: g.filters.len() });
             let groups = if conv.groups.len() > 1 { sizes.collect() } else { Vec::new() };
             (conv.weights() * (n * h * w) as u64, groups)
         }
         Kind::Linear(linear) => ((linear.weight.len() * n) as u64, Vec::new()),
         _ => (0, Vec::new()),
     };
-    let mut order: Vec<u32> = (0..layout.slots.len() as u32).filter(|&c| layout.slots[c as usize] != u32::MAX).collect();
+    let mut order: Vec<u32> =
+        (0..layout.slots.len() as u32).filter(|&c| layout.slots[c as usize] != u32::MAX).collect();
     order.sort_unstable_by_key(|&channel| layout.slots[channel as usize]);
     LayerReport {
         name: step.layer.name.clone(),

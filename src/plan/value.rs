@@ -70,7 +70,8 @@ impl Value {
                     for lane in lanes {
                         let [_, c, h, w] = storages[lane.storage as usize];
                         let start = (image * c + lane.channel as usize) * h * w;
-                        elements.extend((start..start + h * w).map(|i| Element { storage: lane.storage, index: i as u32 }));
+                        elements
+                            .extend((start..start + h * w).map(|i| Element { storage: lane.storage, index: i as u32 }));
                     }
                 }
                 elements
@@ -133,7 +134,8 @@ pub(super) fn view(view: &View, inputs: &[&Value], shapes: &[Shape], storages: &
             Content::Elements(elements) => {
                 let (outer, inner) = (input.shape[0], input.shape[2..].iter().product::<usize>());
                 let channels = order.len();
-                let planes = (0..outer).flat_map(|image| order.iter().map(move |&c| (image * channels + c as usize) * inner));
+                let planes =
+                    (0..outer).flat_map(|image| order.iter().map(move |&c| (image * channels + c as usize) * inner));
                 let elements = planes.flat_map(|start| elements[start..start + inner].iter().copied()).collect();
                 Value::new(shapes[0], elements, storages)
             }
@@ -213,7 +215,8 @@ mod tests {
 
     #[test]
     fn concat_and_split_of_channels_are_lists_of_planes() {
-        let both = view(&View::Concat { axis: 1 }, &[&whole(0), &whole(1)], &[shape(&[2, 10, 2, 3])], STORAGES).remove(0);
+        let both =
+            view(&View::Concat { axis: 1 }, &[&whole(0), &whole(1)], &[shape(&[2, 10, 2, 3])], STORAGES).remove(0);
         let sizes = vec![5, 5];
         let shapes = [shape(&[2, 5, 2, 3]); 2];
         let parts = view(&View::Split { axis: 1, sizes }, &[&both], &shapes, STORAGES);
@@ -247,7 +250,8 @@ mod tests {
 
     #[test]
     fn slices_in_space_keep_their_elements() {
-        let s = view(&View::Slice { axis: 3, begin: 1, end: 2 }, &[&whole(0)], &[shape(&[2, 6, 2, 1])], STORAGES).remove(0);
+        let s =
+            view(&View::Slice { axis: 3, begin: 1, end: 2 }, &[&whole(0)], &[shape(&[2, 6, 2, 1])], STORAGES).remove(0);
         assert_eq!(s.elements(STORAGES)[..4].iter().map(|e| e.index).collect::<Vec<_>>(), [1, 4, 7, 10]);
     }
 }

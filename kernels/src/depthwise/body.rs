@@ -186,7 +186,8 @@ impl<E> Strip<'_, E> {
         let call = self.call;
         // SAFETY: lists and weights are as long as there are channels; the output lies in the arena.
         unsafe {
-            let x = self.arena.wrapping_add(*call.x.offsets().get_unchecked(channel) as usize).wrapping_offset(self.left);
+            let x =
+                self.arena.wrapping_add(*call.x.offsets().get_unchecked(channel) as usize).wrapping_offset(self.left);
             let y = self.arena.add(*call.y.get_unchecked(channel) as usize + self.column);
             let w = self.weights.add(call.weights as usize + channel * 9);
             let w = [load_row(s, w), load_row(s, w.add(3)), load_row(s, w.add(6))];

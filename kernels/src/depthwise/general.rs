@@ -25,11 +25,20 @@ pub(super) unsafe fn any<S: Simd, const STRIDE: usize>(s: S, call: &Call, weight
             for column in strips(call.output.width, S::LANES) {
                 let mut sum = bias;
                 for i in 0..k_h {
-                    let at = (row * call.window.stride[0] + i * call.window.dilation[0]).wrapping_sub(call.window.pad[0]);
+                    let at =
+                        (row * call.window.stride[0] + i * call.window.dilation[0]).wrapping_sub(call.window.pad[0]);
                     if at < call.input.height {
                         // SAFETY: row `at` of the input, row `i` of the window.
                         sum = unsafe {
-                            add_row::<S, STRIDE>(s, call, x.add(at * call.input.pitch), w.add(i * k_w), column, sum, i == 0)
+                            add_row::<S, STRIDE>(
+                                s,
+                                call,
+                                x.add(at * call.input.pitch),
+                                w.add(i * k_w),
+                                column,
+                                sum,
+                                i == 0,
+                            )
                         };
                     }
                 }
@@ -57,7 +66,8 @@ unsafe fn add_row<S: Simd, const STRIDE: usize>(
 ) -> S::V {
     let mut chain = sum;
     for j in 0..call.window.kernel[1] {
-        let left = (column * call.window.stride[1] + j * call.window.dilation[1]) as isize - call.window.pad[1] as isize;
+        let left =
+            (column * call.window.stride[1] + j * call.window.dilation[1]) as isize - call.window.pad[1] as isize;
         // SAFETY: the caller's promise.
         let (weight, inputs) = unsafe { (s.splat(*w.add(j)), columns::<S, STRIDE>(s, call, x, left)) };
         chain = if first || j > 0 { s.fma(inputs, weight, chain) } else { s.mul(inputs, weight) };

@@ -51,7 +51,9 @@ pub fn available() -> impl Iterator<Item = &'static Kernel> {
 impl Kernel {
     fn entry(&self, window: &Window) -> Entry {
         match *window {
-            Window { kernel: [3, 3], stride: [stride @ (1 | 2), columns], dilation: [1, 1], .. } if columns == stride => {
+            Window { kernel: [3, 3], stride: [stride @ (1 | 2), columns], dilation: [1, 1], .. }
+                if columns == stride =>
+            {
                 self.three[stride - 1]
             }
             Window { stride: [_, columns], .. } => self.any[columns.min(3) - 1],
@@ -130,7 +132,8 @@ impl Run for Call {
         if let Some(residual) = &self.epilogue.residual {
             extents.read(residual, 0, written)?;
         }
-        extents.weights(u64::from(self.weights).saturating_add((channels as u64).saturating_mul(k_h as u64 * k_w as u64)));
+        extents
+            .weights(u64::from(self.weights).saturating_add((channels as u64).saturating_mul(k_h as u64 * k_w as u64)));
         extents.weights(u64::from(self.bias) + channels as u64);
         extents.weights(self.epilogue.weights_end(channels));
         Ok(())

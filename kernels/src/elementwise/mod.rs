@@ -104,17 +104,21 @@ pub struct Call {
 
 impl Call {
     /// # Errors
-    /// If `pixels` is neither one nor a multiple of the kernel's lanes, or there is not one input (and second operand) for each output.
+    /// If `pixels` is neither one nor a multiple of the kernel's lanes or does not fit 32 bits, or there is not one input (and second operand) for each output.
     pub fn new(kernel: &'static Kernel, spec: Spec<'_>) -> Result<Self, CallError> {
         let Spec { pixels, op, x, y, activation } = spec;
-        if pixels != 1 && !pixels.is_multiple_of(kernel.isa.lanes()) {
-            let expected = "one or a multiple of the vector's lanes";
+        if (pixels != 1 && !pixels.is_multiple_of(kernel.isa.lanes())) || u32::try_from(pixels).is_err() {
+            let expected = "one or a multiple of the vector's lanes, below 2^32";
             return Err(CallError::Shape { what: "the number of pixels", found: pixels, expected });
         }
         for planes in [Some(&x), op.operand().map(|(planes, _)| planes)].into_iter().flatten() {
             let found = planes.offsets().len();
             if found != y.len() {
-                return Err(CallError::Shape { what: "the number of input planes", found, expected: "one for each output" });
+                return Err(CallError::Shape {
+                    what: "the number of input planes",
+                    found,
+                    expected: "one for each output",
+                });
             }
         }
         Ok(Self { kernel, pixels, op, x, y: y.into(), activation })

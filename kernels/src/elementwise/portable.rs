@@ -6,8 +6,7 @@ use crate::{
     simd::{Portable, Scalar},
 };
 
-pub(super) static KERNEL: Kernel =
-    Kernel { name: "f32-elementwise-1x8-portable", isa: Isa::Portable, vectors, single };
+pub(super) static KERNEL: Kernel = Kernel { name: "f32-elementwise-1x8-portable", isa: Isa::Portable, vectors, single };
 
 /// # Safety
 /// As for [`body::run`].

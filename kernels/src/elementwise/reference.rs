@@ -21,7 +21,9 @@ pub fn run(spec: &Spec<'_>, weights: &[f32], arena: &[f32]) -> Vec<(f64, f64)> {
                 Op::Add(other) => (x + float(other.offsets()[c], p), x.abs() + float(other.offsets()[c], p).abs()),
                 Op::AddFloat(other) => (x + float(other.offsets()[c], 0), x.abs() + float(other.offsets()[c], 0).abs()),
                 Op::Multiply(other) => (x * float(other.offsets()[c], p), (x * float(other.offsets()[c], p)).abs()),
-                Op::MultiplyFloat(other) => (x * float(other.offsets()[c], 0), (x * float(other.offsets()[c], 0)).abs()),
+                Op::MultiplyFloat(other) => {
+                    (x * float(other.offsets()[c], 0), (x * float(other.offsets()[c], 0)).abs())
+                }
                 &Op::ScaleShift { scale, shift } => {
                     let (product, shift) = (x * weight(scale, c), weight(shift, c));
                     (product + shift, product.abs() + shift.abs())

@@ -38,7 +38,7 @@ pub struct Call {
 
 impl Call {
     /// # Errors
-    /// If there is no row, or a row is longer than the pitch.
+    /// If there is no row or column, a row is longer than the pitch, or a plane does not fit in the arena.
     pub fn new(spec: Spec<'_>) -> Result<Self, CallError> {
         let Spec { rows, width, pitch, before, after, y } = spec;
         if rows == 0 || width == 0 {
@@ -47,6 +47,10 @@ impl Call {
         if pitch < width {
             return Err(CallError::Shape { what: "the pitch", found: pitch, expected: "at least the width" });
         }
+        let plane = rows.checked_mul(pitch).and_then(|image| image.checked_add(before)?.checked_add(after));
+        if plane.is_none_or(|floats| u32::try_from(floats).is_err()) {
+            return Err(CallError::Shape { what: "the number of rows", found: rows, expected: "a plane below 2^32 floats" });
+        }
         Ok(Self { rows, width, pitch, before, after, y: y.into() })
     }
 }
@@ -54,8 +58,8 @@ impl Call {
 impl Run for Call {
     fn extents(&self, extents: &mut Extents) -> Result<(), CallError> {
         // The pixels between the border are not touched, but belong to the same plane: nobody else may write them meanwhile.
-        let end = (self.rows as i64).saturating_mul(self.pitch as i64).saturating_add(self.after as i64);
-        extents.write(&self.y, -(self.before as i64), end)
+        let end = self.rows * self.pitch + self.after;
+        extents.write(&self.y, -(self.before as i64), end as i64)
     }
 
     fn cost(&self) -> u64 {

@@ -7,7 +7,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-pointwise-12x32-avx512",
     isa: Isa::Avx512,
     by_filters: &[
-        tile::<1, 4>,
+        tile::<1, 8>,
         tile::<2, 4>,
         tile::<3, 4>,
         tile::<4, 4>,

@@ -90,6 +90,22 @@ pub(crate) trait Simd: Copy {
         unsafe { self.unzip(self.load(p), self.load(p.add(Self::LANES))).0 }
     }
 
+    /// [`Simd::load_even`] with the lanes in another order where that is faster: [`Simd::in_order`] repairs it, once for many that are added up.
+    ///
+    /// # Safety
+    /// As for [`Simd::load_even`].
+    #[inline(always)]
+    unsafe fn load_even_mixed(self, p: *const f32) -> Self::V {
+        // SAFETY: the caller's promise.
+        unsafe { self.load_even(p) }
+    }
+
+    /// The lanes of [`Simd::load_even_mixed`] in order.
+    #[inline(always)]
+    fn in_order(self, v: Self::V) -> Self::V {
+        v
+    }
+
     /// Every `step`-th element from `p` on.
     ///
     /// # Safety
@@ -112,12 +128,6 @@ pub(crate) trait Simd: Copy {
         // SAFETY: as above.
         unsafe { self.store(lanes.as_mut_ptr(), v) };
         lanes
-    }
-
-    /// The sum of all lanes, lane 0 first.
-    #[inline(always)]
-    fn sum(self, v: Self::V) -> f32 {
-        self.to_array(v)[..Self::LANES].iter().sum()
     }
 
     /// `e^x` within two units in the last place; inputs beyond -87.33..88.37 give the value at that end. Cephes' `expf`.

@@ -9,8 +9,8 @@ pub(super) static KERNEL: Kernel = Kernel {
     by_filters: &[
         by_stride::<1, 4>(),
         by_stride::<2, 4>(),
-        by_stride::<3, 4>(),
-        by_stride::<4, 3>(),
+        by_stride::<3, 3>(),
+        by_stride::<4, 2>(),
         by_stride::<5, 2>(),
         by_stride::<6, 2>(),
     ],

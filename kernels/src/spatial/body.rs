@@ -18,11 +18,12 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize, const STRIDE: 
     arena: *mut f32,
 ) {
     let last = call.columns.saturating_sub(S::LANES);
+    let stride = if STRIDE == 0 { call.stride } else { STRIDE };
     let (mut x, mut y, mut column) = (0, 0, 0);
     // Offsets of the next vector's inputs and outputs. The last one of a row starts earlier, so as to end with it, if it can.
     let mut next = || {
         let start = column.min(last);
-        let at = (x + start * call.stride, y + start);
+        let at = (x + start * stride, y + start);
         column += S::LANES;
         if column >= call.columns {
             (x, y, column) = (x + call.x_step, y + call.y_pitch, 0);
@@ -57,13 +58,19 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const STRIDE: usize>(
     unsafe {
         let (w, bias) = (weights.add(call.weights as usize), weights.add(call.bias as usize));
         let load = |tap: usize, v: usize| {
-            let x = arena.add(tap + at[v].0);
+            let x = arena.add(tap).add(at[v].0);
             match STRIDE {
                 1 => s.load(x),
-                2 => s.load_even(x),
+                2 => s.load_even_mixed(x),
                 _ => s.load_strided(x, call.stride),
             }
         };
-        finish.store::<P>(accumulate(s, call.x.offsets(), w, bias, load), at.map(|(_, y)| y));
+        let mut acc = accumulate::<S, F, P>(s, call.x.offsets(), w, bias, load);
+        if STRIDE == 2 {
+            for sums in acc.iter_mut().flatten() {
+                *sums = s.in_order(*sums);
+            }
+        }
+        finish.store::<P>(acc, std::array::from_fn(|v| at[v].1));
     }
 }

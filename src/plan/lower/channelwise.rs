@@ -52,9 +52,9 @@ impl Lower<'_, '_> {
         // A small operand may come first: both operations commute.
         let is_small = |value: &Value| h * w > 1 && value.shape.nchw().is_some_and(|[.., h, w]| h * w == 1);
         let [first, second] = match &step.inputs[..] {
-            [a, b] if is_small(a) => [b, a],
-            [a, b] => [a, b],
-            _ => [&step.inputs[0]; 2],
+            [a, b] if is_small(a) => [b.as_ref(), a.as_ref()],
+            [a, b] => [a.as_ref(), b.as_ref()],
+            _ => [step.inputs[0].as_ref(); 2],
         };
         for outputs in self.outputs_in_parts(step) {
             let x = self.operand(first, &outputs);
@@ -118,12 +118,7 @@ impl Lower<'_, '_> {
                 op,
                 input: self.image(&step.inputs[0]),
                 output: self.image(&step.output),
-                window: Window {
-                    kernel: pool.kernel,
-                    stride: pool.stride,
-                    dilation: pool.dilation,
-                    pad: [top, left],
-                },
+                window: Window { kernel: pool.kernel, stride: pool.stride, dilation: pool.dilation, pad: [top, left] },
                 x: self.operand(&step.inputs[0], &outputs),
                 y: &outputs.y,
             };

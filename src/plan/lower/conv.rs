@@ -20,36 +20,29 @@ struct Members {
 
 impl Lower<'_, '_> {
     pub(super) fn conv(&mut self, step: &Step<'_>, conv: &Conv<'_>, calls: &mut Calls) -> Result<(), CallError> {
-        let input = &step.inputs[0];
-        let [images, _, h, w] = input.shape.nchw().unwrap_or([1; 4]);
+        let [_, _, h, w] = step.inputs[0].shape.nchw().unwrap_or([1; 4]);
         let method = choose::method(conv, [h, w]);
-        for image in 0..images {
-            if method == Method::Depthwise {
-                self.depthwise(step, conv, image, calls)?;
-                continue;
-            }
-            for group in &conv.groups {
-                let members = self.members(step, group, input);
-                if members.filters.is_empty() {
-                    continue;
-                }
-                match method {
-                    Method::Vector => self.vector(step, conv, group, &members, image, calls)?,
-                    Method::Flat => self.flat(step, conv, group, &members, image, calls)?,
-                    Method::Rows | Method::Depthwise => self.rows(step, conv, group, &members, image, calls)?,
-                }
+        if method == Method::Depthwise {
+            return self.depthwise(step, conv, calls);
+        }
+        for group in &conv.groups {
+            let members = self.members(step, group);
+            match method {
+                _ if members.filters.is_empty() => {}
+                Method::Vector => self.vector(step, conv, group, &members, calls)?,
+                Method::Flat => self.flat(step, conv, group, &members, calls)?,
+                Method::Rows | Method::Depthwise => self.rows(step, conv, group, &members, calls)?,
             }
         }
         Ok(())
     }
 
-    fn members(&self, step: &Step<'_>, group: &Group, input: &Value) -> Members {
+    fn members(&self, step: &Step<'_>, group: &Group) -> Members {
         let slots = &self.places.layouts[step.storage as usize].slots;
-        let mut filters: Vec<usize> = (0..group.filters.len())
-            .filter(|&f| self.live.is(step.storage, group.filters[f] as usize))
-            .collect();
+        let mut filters: Vec<usize> =
+            (0..group.filters.len()).filter(|&f| self.live.is(step.storage, group.filters[f] as usize)).collect();
         filters.sort_by_key(|&f| slots[group.filters[f] as usize]);
-        let lanes = input.lanes().unwrap_or_default();
+        let lanes = step.inputs[0].lanes().unwrap_or_default();
         let mut channels: Vec<usize> = (0..group.channels.len()).collect();
         channels.sort_by_key(|&c| {
             let Lane { storage, channel } = lanes[group.channels[c] as usize];
@@ -84,7 +77,8 @@ impl Lower<'_, '_> {
     fn pack(&mut self, conv: &Conv<'_>, group: &Group, members: &Members, filters: &[usize]) -> (u32, u32) {
         let taps = conv.taps();
         let rows = members.channels.iter().flat_map(|&c| (0..taps).map(move |tap| (c, tap)));
-        let weights = self.weights.push(rows.flat_map(|(c, tap)| filters.iter().map(move |&f| conv.weight(group, f, c, tap))));
+        let weights =
+            self.weights.push(rows.flat_map(|(c, tap)| filters.iter().map(move |&f| conv.weight(group, f, c, tap))));
         let bias = self.weights.push(filters.iter().map(|&f| conv.bias[group.filters[f] as usize]));
         (weights, bias)
     }
@@ -95,34 +89,38 @@ impl Lower<'_, '_> {
         conv: &Conv<'_>,
         group: &Group,
         members: &Members,
-        image: usize,
         calls: &mut Calls,
     ) -> Result<(), CallError> {
         let kernel = self.kernels.pointwise;
-        let [_, _, h, w] = step.output.shape.nchw().unwrap_or([1; 4]);
+        let [images, _, h, w] = step.output.shape.nchw().unwrap_or([1; 4]);
         let pixels = run_of([h, w], self.places.layouts[step.storage as usize].pitch);
-        let x = self.taps(step, conv, group, members, image);
         let tiles: Vec<_> = choose::tiles(members.filters.len(), kernel.max_filters()).collect();
-        let block = choose::block_pixels(pixels, x.offsets().len(), tiles.len());
+        let block = choose::block_pixels(pixels, members.channels.len() * conv.taps(), tiles.len());
         let mut packed = Vec::with_capacity(tiles.len());
         for tile in tiles {
             let filters = &members.filters[tile];
-            let (weights, bias) = self.pack(conv, group, members, filters);
             let outputs = Self::outputs_of(step, group, filters);
-            packed.push((weights, bias, self.planes(&outputs, image), self.epilogue(step, &outputs, image)));
+            packed.push((self.pack(conv, group, members, filters), self.acts(step, &outputs), outputs));
         }
-        for begin in (0..pixels).step_by(block) {
-            for (weights, bias, y, epilogue) in &packed {
-                let spec = pointwise::Spec {
-                    pixels: block.min(pixels - begin),
-                    weights: *weights,
-                    bias: *bias,
-                    x: x.clone(),
-                    y,
-                    shift: begin as u32,
-                    epilogue: epilogue.clone(),
-                };
-                calls.add(kernel.name, pointwise::Call::new(kernel, spec)?);
+        for image in 0..images {
+            let x = self.taps(step, conv, group, members, image);
+            let tile = |(packed, acts, outputs): &(_, _, Vec<Lane>)| {
+                (*packed, self.planes(outputs, image), self.epilogue(step, *acts, outputs, image))
+            };
+            let tiles: Vec<_> = packed.iter().map(tile).collect();
+            for begin in (0..pixels).step_by(block) {
+                for ((weights, bias), y, epilogue) in &tiles {
+                    let spec = pointwise::Spec {
+                        pixels: block.min(pixels - begin),
+                        weights: *weights,
+                        bias: *bias,
+                        x: x.clone(),
+                        y,
+                        shift: begin as u32,
+                        epilogue: epilogue.clone(),
+                    };
+                    calls.add(kernel.name, pointwise::Call::new(kernel, spec)?);
+                }
             }
         }
         Ok(())
@@ -134,29 +132,31 @@ impl Lower<'_, '_> {
         conv: &Conv<'_>,
         group: &Group,
         members: &Members,
-        image: usize,
         calls: &mut Calls,
     ) -> Result<(), CallError> {
         let kernel = self.kernels.spatial;
-        let [_, _, rows, columns] = step.output.shape.nchw().unwrap_or([1; 4]);
-        let x = self.taps(step, conv, group, members, image);
+        let [images, _, rows, columns] = step.output.shape.nchw().unwrap_or([1; 4]);
+        let x: Vec<Planes> = (0..images).map(|image| self.taps(step, conv, group, members, image)).collect();
         for tile in choose::tiles(members.filters.len(), kernel.max_filters()) {
             let filters = &members.filters[tile];
             let (weights, bias) = self.pack(conv, group, members, filters);
             let outputs = Self::outputs_of(step, group, filters);
-            let spec = spatial::Spec {
-                rows,
-                columns,
-                stride: conv.stride[1],
-                x_step: conv.stride[0] * self.places.pitch(&step.inputs[0]),
-                y_pitch: self.places.layouts[step.storage as usize].pitch,
-                weights,
-                bias,
-                x: x.clone(),
-                y: &self.planes(&outputs, image),
-                epilogue: self.epilogue(step, &outputs, image),
-            };
-            calls.add(kernel.name, spatial::Call::new(kernel, spec)?);
+            let acts = self.acts(step, &outputs);
+            for (image, x) in x.iter().enumerate() {
+                let spec = spatial::Spec {
+                    rows,
+                    columns,
+                    stride: conv.stride[1],
+                    x_step: conv.stride[0] * self.places.pitch(&step.inputs[0]),
+                    y_pitch: self.places.layouts[step.storage as usize].pitch,
+                    weights,
+                    bias,
+                    x: x.clone(),
+                    y: &self.planes(&outputs, image),
+                    epilogue: self.epilogue(step, acts, &outputs, image),
+                };
+                calls.add(kernel.name, spatial::Call::new(kernel, spec)?);
+            }
         }
         Ok(())
     }
@@ -167,66 +167,62 @@ impl Lower<'_, '_> {
         conv: &Conv<'_>,
         group: &Group,
         members: &Members,
-        image: usize,
         calls: &mut Calls,
     ) -> Result<(), CallError> {
-        let x = self.taps(step, conv, group, members, image);
+        let images = step.inputs[0].shape[0];
+        let x: Vec<Planes> = (0..images).map(|image| self.taps(step, conv, group, members, image)).collect();
         for tile in choose::tiles(members.filters.len(), self.kernels.linear.max_filters()) {
             let filters = &members.filters[tile];
             let outputs = Self::outputs_of(step, group, filters);
             let weight = |i: usize, f: usize| conv.weight(group, filters[f], members.channels[i], 0);
             let bias = |f: usize| conv.bias[group.filters[filters[f]] as usize];
-            self.panel(step, &x, &outputs, image, (&weight, &bias), calls)?;
+            self.panel(step, &x, &outputs, (&weight, &bias), calls)?;
         }
         Ok(())
     }
 
     pub(super) fn linear(&mut self, step: &Step<'_>, linear: &Linear<'_>, calls: &mut Calls) -> Result<(), CallError> {
         let input = &step.inputs[0];
-        let [images, channels] = [input.shape[0], input.shape[1]];
-        let addresses = self.places.elements(input);
+        let channels = input.shape[1];
+        let x: Vec<Planes> = self.places.elements(input).chunks(channels).map(|row| list(row.to_vec())).collect();
         let live = self.outputs(step);
-        for image in 0..images {
-            let x = list(addresses[image * channels..(image + 1) * channels].to_vec());
-            for tile in choose::tiles(live.len(), self.kernels.linear.max_filters()) {
-                let outputs = &live[tile];
-                let factor = |f: usize| linear.scale.as_ref().map_or(1.0, |scale| scale[f]);
-                let filter = |f: usize| outputs[f].channel as usize;
-                let weight = |i: usize, f: usize| linear.weight.get(filter(f) * channels + i) * factor(filter(f));
-                let bias = |f: usize| linear.bias[filter(f)];
-                self.panel(step, &x, outputs, image, (&weight, &bias), calls)?;
-            }
+        for tile in choose::tiles(live.len(), self.kernels.linear.max_filters()) {
+            let outputs = &live[tile];
+            let filter = |f: usize| outputs[f].channel as usize;
+            let factor = |f: usize| linear.scale.as_ref().map_or(1.0, |scale| scale[f]);
+            let weight = |i: usize, f: usize| linear.weight.get(filter(f) * channels + i) * factor(filter(f));
+            let bias = |f: usize| linear.bias[filter(f)];
+            self.panel(step, &x, outputs, (&weight, &bias), calls)?;
         }
-        debug_assert_eq!(linear.features, step.output.shape[1]);
         Ok(())
     }
 
-    /// One panel of a matrix times a vector; `weight(input, filter)` and `bias(filter)` number the filters of the panel.
+    /// One panel of a matrix times the vector `x` of each image; `weight(input, filter)` and `bias(filter)` number the filters of the panel.
     fn panel(
         &mut self,
         step: &Step<'_>,
-        x: &Planes,
+        x: &[Planes],
         outputs: &[Lane],
-        image: usize,
         (weight, bias): (&dyn Fn(usize, usize) -> f32, &dyn Fn(usize) -> f32),
         calls: &mut Calls,
     ) -> Result<(), CallError> {
         let kernel = self.kernels.linear;
         let (count, padded) = (outputs.len(), kernel.padded(outputs.len()));
+        let inputs = x.first().map_or(0, |x| x.offsets().len());
         let pad = |f: usize, value: &dyn Fn(usize) -> f32| if f < count { value(f) } else { 0.0 };
-        let rows = (0..x.offsets().len()).flat_map(|i| (0..padded).map(move |f| (i, f)));
-        let spec = linear::Spec {
-            weights: self.weights.push(rows.map(|(i, f)| pad(f, &|f| weight(i, f)))),
-            bias: self.weights.push((0..padded).map(|f| pad(f, bias))),
-            x: x.clone(),
-            y: &self.planes(outputs, image),
-            epilogue: self.epilogue(step, outputs, image),
-        };
-        calls.add(kernel.name, linear::Call::new(kernel, spec)?);
+        let rows = (0..inputs).flat_map(|i| (0..padded).map(move |f| (i, f)));
+        let weights = self.weights.push(rows.map(|(i, f)| pad(f, &|f| weight(i, f))));
+        let bias = self.weights.push((0..padded).map(|f| pad(f, bias)));
+        let acts = self.acts(step, outputs);
+        for (image, x) in x.iter().enumerate() {
+            let epilogue = self.epilogue(step, acts, outputs, image);
+            let spec = linear::Spec { weights, bias, x: x.clone(), y: &self.planes(outputs, image), epilogue };
+            calls.add(kernel.name, linear::Call::new(kernel, spec)?);
+        }
         Ok(())
     }
 
-    fn depthwise(&mut self, step: &Step<'_>, conv: &Conv<'_>, image: usize, calls: &mut Calls) -> Result<(), CallError> {
+    fn depthwise(&mut self, step: &Step<'_>, conv: &Conv<'_>, calls: &mut Calls) -> Result<(), CallError> {
         let kernel = self.kernels.depthwise;
         let input = &step.inputs[0];
         let lanes = input.lanes().unwrap_or_default();
@@ -237,8 +233,13 @@ impl Lower<'_, '_> {
                 place[filter as usize] = (index, f);
             }
         }
-        let live = self.outputs(step);
-        for outputs in live.chunks(DEPTHWISE_CHANNELS) {
+        let window = Window {
+            kernel: conv.kernel,
+            stride: conv.stride,
+            dilation: conv.dilation,
+            pad: [conv.pad[0], conv.pad[1]],
+        };
+        for outputs in self.outputs(step).chunks(DEPTHWISE_CHANNELS) {
             let of = |lane: &Lane| {
                 let (index, f) = place[lane.channel as usize];
                 (&conv.groups[index], f)
@@ -247,23 +248,23 @@ impl Lower<'_, '_> {
                 let (group, f) = of(lane);
                 (0..conv.taps()).map(move |tap| conv.weight(group, f, 0, tap))
             });
-            let x = outputs.iter().map(|lane| self.places.plane(lanes[of(lane).0.channels[0] as usize], image)).collect();
-            let spec = depthwise::Spec {
-                input: self.image(input),
-                output: self.image(&step.output),
-                window: Window {
-                    kernel: conv.kernel,
-                    stride: conv.stride,
-                    dilation: conv.dilation,
-                    pad: [conv.pad[0], conv.pad[1]],
-                },
-                weights: self.weights.push(weights),
-                bias: self.weights.push(outputs.iter().map(|lane| conv.bias[lane.channel as usize])),
-                x: list(x),
-                y: &self.planes(outputs, image),
-                epilogue: self.epilogue(step, outputs, image),
-            };
-            calls.add(kernel.name, depthwise::Call::new(kernel, spec)?);
+            let weights = self.weights.push(weights);
+            let bias = self.weights.push(outputs.iter().map(|lane| conv.bias[lane.channel as usize]));
+            let acts = self.acts(step, outputs);
+            for image in 0..input.shape[0] {
+                let plane = |lane: &Lane| self.places.plane(lanes[of(lane).0.channels[0] as usize], image);
+                let spec = depthwise::Spec {
+                    input: self.image(input),
+                    output: self.image(&step.output),
+                    window,
+                    weights,
+                    bias,
+                    x: list(outputs.iter().map(plane).collect()),
+                    y: &self.planes(outputs, image),
+                    epilogue: self.epilogue(step, acts, outputs, image),
+                };
+                calls.add(kernel.name, depthwise::Call::new(kernel, spec)?);
+            }
         }
         Ok(())
     }

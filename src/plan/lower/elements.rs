@@ -9,7 +9,8 @@ impl Lower<'_, '_> {
         let (input, output) = (&step.inputs[0], &step.output);
         let shape = input.shape;
         let n = shape[axis];
-        if let ([images, _, h, w], 1, Some(x), Some(y)) = (shape.nchw().unwrap_or([1; 4]), axis, input.lanes(), output.lanes())
+        if let ([images, _, h, w], 1, Some(x), Some(y)) =
+            (shape.nchw().unwrap_or([1; 4]), axis, input.lanes(), output.lanes())
             && h * w > 1
         {
             let pixels = run_of([h, w], self.places.pitch(input));
@@ -22,7 +23,8 @@ impl Lower<'_, '_> {
         // Element by element: a row for each place along the other axes.
         let inner: usize = shape[axis + 1..].iter().product();
         let rows = |addresses: Vec<u32>| -> Vec<u32> {
-            let starts = (0..addresses.len() / (n * inner)).flat_map(|outer| (0..inner).map(move |i| outer * n * inner + i));
+            let starts =
+                (0..addresses.len() / (n * inner)).flat_map(|outer| (0..inner).map(move |i| outer * n * inner + i));
             starts.flat_map(|start| (0..n).map(move |i| start + i * inner)).map(|index| addresses[index]).collect()
         };
         let (x, y) = (rows(self.places.elements(input)), rows(self.places.elements(output)));

@@ -114,8 +114,14 @@ impl Lower<'_, '_> {
         channels.iter().map(|output| self.places.plane(lanes[output.channel as usize], image)).collect()
     }
 
+    /// The activations of a call that writes `channels`, first and last.
+    fn acts(&mut self, step: &Step<'_>, channels: &[Lane]) -> [Activation; 2] {
+        let channels: Vec<usize> = channels.iter().map(|lane| lane.channel as usize).collect();
+        [self.act(&step.layer.first, &channels), self.act(&step.layer.last, &channels)]
+    }
+
     /// What a call that writes `channels` does to each output.
-    fn epilogue(&mut self, step: &Step<'_>, channels: &[Lane], image: usize) -> Epilogue {
+    fn epilogue(&self, step: &Step<'_>, [first, last]: [Activation; 2], channels: &[Lane], image: usize) -> Epilogue {
         let residual = step.residual.as_ref().map(|value| match value.lanes() {
             Some(_) => self.planes_of(value, channels, image).into(),
             None => {
@@ -125,8 +131,7 @@ impl Lower<'_, '_> {
                 channels.iter().map(|output| all[image * c + output.channel as usize]).collect::<Vec<u32>>().into()
             }
         });
-        let slopes: Vec<usize> = channels.iter().map(|lane| lane.channel as usize).collect();
-        Epilogue { first: self.act(&step.layer.first, &slopes), residual, last: self.act(&step.layer.last, &slopes) }
+        Epilogue { first, residual, last }
     }
 
     /// The activation of a call whose outputs are those channels.

@@ -167,8 +167,7 @@ struct Worker<'a> {
 impl Worker<'_> {
     fn scores(&mut self, path: &Path) -> Result<Scores<'_>, String> {
         let Classifier { plan, preparer, output, .. } = self.classifier;
-        // Some decoders end their messages with an empty line.
-        preparer.prepare(path, &mut self.input).map_err(|error| error.to_string().trim_end().to_owned())?;
+        preparer.prepare(path, &mut self.input).map_err(|error| error.to_string())?;
         let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
         self.session.run_with(&[&self.input], &mut outputs).map_err(|error| error.to_string())?;
         let port = &plan.outputs()[*output];

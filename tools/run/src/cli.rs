@@ -12,7 +12,7 @@ pub const INSPECT: &str = "flgc-inspect";
 
 /// Run an flgc model on pictures or raw tensors.
 #[derive(Debug, Parser)]
-#[command(name = RUN, version, after_help = AFTER_HELP)]
+#[command(name = RUN, version, override_usage = USAGE, after_help = AFTER_HELP)]
 #[command(group = clap::ArgGroup::new("work").required(true).args(["inputs", "tensor", "evaluate"]))]
 pub struct RunArgs {
     /// The model, a .flgc file
@@ -47,7 +47,7 @@ pub struct RunArgs {
     pub tensor: Vec<PathBuf>,
 
     /// Where to write a raw output of --tensor. Repeat for several outputs
-    #[arg(long, value_name = "[NAME=]FILE.npy", requires = "tensor")]
+    #[arg(long, value_name = "[NAME=]FILE.npy", requires = "tensor", conflicts_with_all = ["inputs", "evaluate"])]
     pub output: Vec<PathBuf>,
 
     /// Which output is meant, of a model that has several: for pictures the first is the default
@@ -58,6 +58,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub evaluate: Option<PathBuf>,
 }
+
+const USAGE: &str = "flgc-run [OPTIONS] MODEL INPUT...
+       flgc-run [OPTIONS] MODEL --tensor [NAME=]FILE.npy... --output [NAME=]FILE.npy...
+       flgc-run [OPTIONS] MODEL --evaluate DIR";
 
 const AFTER_HELP: &str = "\
 Answers go to standard output: a table for a single picture, else a line each (text); an object on each line,

@@ -75,8 +75,7 @@ fn json(report: &Report) -> String {
             .map(|l| Layer { name: &l.name, op: l.op, kernel: &l.kernel, macs: l.macs, groups: layer(l) })
             .collect(),
     };
-    let json =
-        serde_json::to_string_pretty(&whole).unwrap_or_else(|error| unreachable!("strings and numbers: {error}"));
+    let json = serde_json::to_string(&whole).unwrap_or_else(|error| unreachable!("strings and numbers: {error}"));
     json + "\n"
 }
 
@@ -96,7 +95,6 @@ fn text(graph: &Graph, plan: &Plan) -> String {
     text.push('\n');
     text += &layers(&report.layers);
     text.push('\n');
-    text += &orders(&report.layers);
     let memory = report.memory;
     for (name, value) in [
         ("steps", report.steps.to_string()),
@@ -109,7 +107,7 @@ fn text(graph: &Graph, plan: &Plan) -> String {
     ] {
         let _ = writeln!(text, "{name:26}{value:>15}");
     }
-    text
+    text + &orders(&report.layers)
 }
 
 fn describe(port: &Port) -> String {
@@ -191,26 +189,30 @@ fn groups(groups: &[GroupReport]) -> String {
 
 /// The channel in each slot of a layer's output, of the layers where it is not the channel of that number.
 fn orders(layers: &[LayerReport]) -> String {
-    let is_moved = |layer: &&LayerReport| layer.order.iter().zip(0..).any(|(&channel, slot)| channel != slot);
-    let mut text = String::new();
-    for layer in layers.iter().filter(is_moved) {
-        if text.is_empty() {
-            text += "Channel orders: the channel in each slot of a layer's output, where the plan changed it\n";
+    // Layers with the same order, in the order of the first of them.
+    let mut orders: Vec<(&[u32], String)> = Vec::new();
+    for layer in layers.iter().filter(|layer| layer.order.iter().zip(0..).any(|(&channel, slot)| channel != slot)) {
+        let name = printable(&layer.name);
+        match orders.iter_mut().find(|(order, _)| *order == layer.order) {
+            Some((_, names)) => *names = format!("{names}, {name}"),
+            None => orders.push((&layer.order, name)),
         }
-        let mut line = format!("  {}:", printable(&layer.name));
-        for channel in &layer.order {
+    }
+    let mut text = String::new();
+    if !orders.is_empty() {
+        text += "\nChannel orders: the channel in each slot of a layer's output, where the plan changed it or left channels out\n";
+    }
+    for (order, names) in orders {
+        let _ = writeln!(text, "  {names}");
+        let mut line = "   ".to_owned();
+        for channel in order {
             if line.len() > WIDTH - 8 {
-                text += &line;
-                text.push('\n');
+                let _ = writeln!(text, "{line}");
                 line = "   ".to_owned();
             }
             let _ = write!(line, " {channel}");
         }
-        text += &line;
-        text.push('\n');
-    }
-    if !text.is_empty() {
-        text.push('\n');
+        let _ = writeln!(text, "{line}");
     }
     text
 }

@@ -5,7 +5,7 @@
 
 use flgc::model::graph::{Channels, Fit, Image};
 use image::{
-    DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage,
+    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
     imageops::{self, FilterType},
     metadata::Orientation,
 };
@@ -46,6 +46,11 @@ pub enum PictureError {
         /// Bytes of the decoded picture.
         bytes: u64,
     },
+    /// The decoder would need too much memory.
+    #[error(
+        "found a picture that takes more memory to decode, expected at most {MAX_SIDE} pixels a side and {MAX_BYTES} bytes"
+    )]
+    Limits,
     /// There are no pixels.
     #[error("found {width}x{height} pixels, expected at least one")]
     NoPixels {
@@ -54,15 +59,26 @@ pub enum PictureError {
         /// Rows.
         height: u32,
     },
-    /// A JPEG file ends before the picture does. Decoders fill the rest with grey, which would be classified.
-    #[error("found the end of the file, expected the rest of the JPEG picture: it is cut short")]
+    /// The file ends before the picture does.
+    #[error("found the end of the file, expected the rest of the picture: it is cut short")]
     CutShort,
     /// The decoder refuses it.
     #[error("{0}")]
-    Decode(ImageError),
+    Decode(String),
     /// The decoder fails where it should not.
     #[error("the decoder failed; the file is probably damaged")]
     Panic,
+}
+
+impl From<ImageError> for PictureError {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Limits(_) => Self::Limits,
+            ImageError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => Self::CutShort,
+            // Some messages end with an empty line.
+            _ => Self::Decode(error.to_string().trim_end().to_owned()),
+        }
+    }
 }
 
 /// Turns pictures into inputs.
@@ -189,7 +205,7 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, PictureError> {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(PictureError::Decode)?;
+    let mut decoder = reader.into_decoder()?;
     let ((width, height), bytes_decoded) = (decoder.dimensions(), decoder.total_bytes());
     if width == 0 || height == 0 {
         return Err(PictureError::NoPixels { width, height });
@@ -197,11 +213,12 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, PictureError> {
     if width > MAX_SIDE || height > MAX_SIDE || bytes_decoded > MAX_BYTES {
         return Err(PictureError::TooLarge { width, height, bytes: bytes_decoded });
     }
-    if format == image::ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
+    // The decoder would fill what is missing with grey, and that would be classified.
+    if format == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
         return Err(PictureError::CutShort);
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(PictureError::Decode)?;
+    let mut picture = DynamicImage::from_decoder(decoder)?;
     picture.apply_orientation(orientation);
     Ok(picture.into_rgb8())
 }
@@ -230,7 +247,7 @@ fn is_whole_jpeg(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{ImageFormat, Rgb};
+    use image::Rgb;
 
     fn spec(channels: Channels, fit: Fit) -> Image {
         Image { channels, scale: 1.0, mean: Vec::new(), std: Vec::new(), fit }

@@ -209,34 +209,52 @@ fn bad_pictures() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let mut corrupt_jpeg = jpeg.clone();
     corrupt_jpeg[4..40].fill(0xA5);
     let half = |bytes: &[u8]| bytes[..bytes.len() / 2].to_vec();
+    // The size of the screen.
     let gif = |width: u16, height: u16| {
-        [b"GIF89a", &width.to_le_bytes()[..], &height.to_le_bytes(), &[0, 0, 0, 0x3B]].concat()
+        let mut gif = encoded(ImageFormat::Gif);
+        gif[6..8].copy_from_slice(&width.to_le_bytes());
+        gif[8..10].copy_from_slice(&height.to_le_bytes());
+        gif
     };
+    // The size in a lossless picture, less one: 14 bits each.
+    let mut webp = encoded(ImageFormat::WebP);
+    let signature = webp.windows(4).position(|bytes| bytes == b"VP8L").unwrap() + 8;
+    webp[signature + 1..signature + 4].copy_from_slice(&[0xFE, 0xBF, 0xFF]);
+    webp[signature + 4] |= 0x0F;
+    // The entries of width and height: tag, type, count, value.
+    let mut tiff = encoded(ImageFormat::Tiff);
+    for tag in [0u16, 1] {
+        let entry = [&(256 + tag).to_le_bytes()[..], &4u16.to_le_bytes(), &1u32.to_le_bytes()].concat();
+        let at = tiff.windows(8).position(|bytes| bytes == entry).unwrap() + 8;
+        tiff[at..at + 4].copy_from_slice(&60_000u32.to_le_bytes());
+    }
     vec![
         ("empty.png", Vec::new(), "empty file"),
         ("text.jpg", b"This is not a picture.".to_vec(), "no picture"),
         ("one-byte.png", vec![0x89], "no picture"),
         ("corrupt.png", corrupt_png, "Png"),
         ("corrupt.jpg", corrupt_jpeg, ""),
-        ("cut.png", half(&png), ""),
+        ("cut.png", half(&png), "cut short"),
         ("cut.jpg", half(&jpeg), "Jpeg"),
         ("cut-at-the-end.jpg", jpeg[..jpeg.len() - 9].to_vec(), "cut short"),
         ("cut.gif", half(&encoded(ImageFormat::Gif)), ""),
-        ("cut.bmp", half(&encoded(ImageFormat::Bmp)), ""),
-        ("cut.tiff", half(&encoded(ImageFormat::Tiff)), ""),
+        ("cut.bmp", half(&encoded(ImageFormat::Bmp)), "cut short"),
+        ("cut.tiff", half(&encoded(ImageFormat::Tiff)), "cut short"),
         ("cut.webp", half(&encoded(ImageFormat::WebP)), ""),
-        ("cut.ppm", half(&encoded(ImageFormat::Pnm)), ""),
-        ("zero.png", png_header(0, 10), ""),
-        ("zero.bmp", bmp_header(10, 0), ""),
-        ("zero.ppm", b"P6 0 10 255\n".to_vec(), ""),
-        ("zero.gif", gif(0, 0), ""),
+        ("cut.ppm", half(&encoded(ImageFormat::Pnm)), "cut short"),
+        ("zero.png", png_header(0, 10), "dimensions"),
+        ("zero.bmp", bmp_header(10, 0), "10x0"),
+        ("zero.ppm", b"P6 0 10 255\n".to_vec(), "found 0x10 pixels"),
+        ("zero.gif", gif(0, 0), "found 0x0 pixels"),
         ("enormous.png", png_header(100_000, 100_000), "100000x100000"),
         ("enormous-16.png", png_header(65_535, 65_535), "65535x65535"),
-        ("largest.png", png_header(i32::MAX as u32, i32::MAX as u32), "2147483647x2147483647"),
-        ("enormous.bmp", bmp_header(60_000, 60_000), ""),
+        ("largest.png", png_header(i32::MAX as u32, i32::MAX as u32), "at most 65535 pixels a side"),
+        ("enormous.bmp", bmp_header(60_000, 60_000), "60000x60000"),
         ("enormous.ppm", b"P6 4000000000 4000000000 255\n".to_vec(), ""),
         ("enormous-2.ppm", b"P6 60000 60000 255\n".to_vec(), "60000x60000"),
-        ("enormous.gif", gif(65_535, 65_535), ""),
+        ("enormous.gif", gif(65_535, 65_535), "found 65535x65535 pixels"),
+        ("enormous.webp", webp, "found 16383x16383 pixels"),
+        ("enormous.tiff", tiff, "found 60000x60000 pixels"),
     ]
 }
 
