@@ -11,7 +11,8 @@ fn latency(c: &mut Criterion) {
     if let Some(core) = core_affinity::get_core_ids().and_then(|ids| ids.first().copied()) {
         core_affinity::set_for_current(core);
     }
-    let networks: [(&str, fn() -> Model); 6] = [
+    type Network = fn() -> Model;
+    let networks: [(&str, Network); 6] = [
         ("mobilenet_v2_flgc8", || mobilenet_v2(224, Groups::Learned(8))),
         ("mobilenet_v2", || mobilenet_v2(224, Groups::Even(1))),
         ("shufflenet_v2_x1_0", || shufflenet_v2(224)),

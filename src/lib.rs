@@ -16,7 +16,6 @@
 #![deny(unsafe_code)]
 
 pub mod exec;
-#[allow(unsafe_code, reason = "mapping a file is unsafe; nothing else in this crate is")]
 pub mod model;
 pub mod plan;
 

@@ -359,5 +359,6 @@ fn loading_allocates_at_most_four_times_the_file_and_a_mebibyte() {
     let (model, allocated) = counted(|| Model::open(reference).unwrap());
     let held = allocated.most_bytes;
     assert!(held <= 4 * size + (1 << 20), "{held} for {size}");
+    assert!(allocated.calls > 0 && held > 1000, "the counter counts");
     drop(model);
 }

@@ -120,7 +120,7 @@ impl Builder {
             }
         };
         let weights = self.normal(shape.iter().product(), deviation);
-        self.tensor(&conv.weight.clone(), &shape, &weights);
+        self.tensor(&conv.weight, &shape, &weights);
         let bias = self.normal(filters, 0.1);
         self.tensor(&format!("{id}.bias"), &[filters], &bias);
         let size = |n: usize| (n + 2 * (k / 2) - k) / stride + 1;
@@ -135,7 +135,7 @@ impl Builder {
     /// Batch norm with random statistics.
     pub fn batch_norm(&mut self, x: &Act) -> Act {
         let id = self.graph.nodes.len();
-        let mut values = |builder: &mut Self, what: &str, mean: f32| {
+        let values = |builder: &mut Self, what: &str, mean: f32| {
             let values: Vec<f32> = builder.normal(x.c, 0.1).into_iter().map(|v| mean + v).collect();
             builder.tensor(&format!("{id}.{what}"), &[x.c], &values)
         };

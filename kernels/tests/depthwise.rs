@@ -31,11 +31,19 @@ fn image(rows: Range<usize>) -> impl Strategy<Value = Image> {
 
 /// Mostly the windows that have kernels of their own, with any stride, dilation and padding beside them.
 fn window() -> impl Strategy<Value = Window> {
-    let three = (1usize..3, 0usize..5, 0usize..5)
-        .prop_map(|(stride, top, left)| Window { kernel: [3; 2], stride: [stride; 2], dilation: [1; 2], pad: [top, left] });
+    let three = (1usize..3, 0usize..5, 0usize..5).prop_map(|(stride, top, left)| Window {
+        kernel: [3; 2],
+        stride: [stride; 2],
+        dilation: [1; 2],
+        pad: [top, left],
+    });
     let pair = |range: Range<usize>| prop::array::uniform2(range);
-    let any = (pair(1..6), pair(1..4), pair(1..4), pair(0..7))
-        .prop_map(|(kernel, stride, dilation, pad)| Window { kernel, stride, dilation, pad });
+    let any = (pair(1..6), pair(1..4), pair(1..4), pair(0..7)).prop_map(|(kernel, stride, dilation, pad)| Window {
+        kernel,
+        stride,
+        dilation,
+        pad,
+    });
     prop_oneof![2 => three, 1 => any]
 }
 
@@ -43,8 +51,14 @@ fn window() -> impl Strategy<Value = Window> {
 fn case() -> impl Strategy<Value = Case> {
     let epilogue = (activation(0), activation(0)).prop_map(|(first, last)| Epilogue { first, residual: None, last });
     (1usize..4, image(1..9), image(1..9), window(), epilogue, any::<bool>(), any::<u64>()).prop_map(
-        |(channels, input, output, window, epilogue, residual, seed)| {
-            Case { channels, input, output, window, epilogue, residual, seed }
+        |(channels, input, output, window, epilogue, residual, seed)| Case {
+            channels,
+            input,
+            output,
+            window,
+            epilogue,
+            residual,
+            seed,
         },
     )
 }
@@ -95,7 +109,8 @@ fn check(case: &Case, kernel: &'static Kernel) {
 
 /// The rows of the images at `planes`.
 fn rows(planes: &[u32], image: Image) -> impl Iterator<Item = Range<usize>> {
-    let starts = planes.iter().flat_map(move |&plane| (0..image.height).map(move |row| plane as usize + row * image.pitch));
+    let starts =
+        planes.iter().flat_map(move |&plane| (0..image.height).map(move |row| plane as usize + row * image.pitch));
     starts.map(move |start| start..start + image.width)
 }
 

@@ -69,7 +69,8 @@ fn wrong_shapes_are_refused() {
     each(elementwise::available(), |kernel| {
         let lanes = kernel.isa.lanes();
         let call = |pixels, number, x: &[u32], other: &[u32]| {
-            let spec = Spec { pixels, op: op(number, other), x: x.into(), y: &[1000, 2000], activation: Activation::None };
+            let spec =
+                Spec { pixels, op: op(number, other), x: x.into(), y: &[1000, 2000], activation: Activation::None };
             Call::new(kernel, spec).and_then(|call| CallSet::new(vec![call.into()])).is_ok()
         };
         let two = [3000, 4000];

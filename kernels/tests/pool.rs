@@ -43,7 +43,8 @@ fn case() -> impl Strategy<Value = Case> {
 
 /// The rows of the images at `planes`.
 fn rows(planes: &[u32], image: Image) -> impl Iterator<Item = Range<usize>> {
-    let starts = planes.iter().flat_map(move |&plane| (0..image.height).map(move |row| plane as usize + row * image.pitch));
+    let starts =
+        planes.iter().flat_map(move |&plane| (0..image.height).map(move |row| plane as usize + row * image.pitch));
     starts.map(move |start| start..start + image.width)
 }
 

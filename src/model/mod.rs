@@ -3,6 +3,7 @@
 mod error;
 mod format;
 pub mod graph;
+#[expect(unsafe_code, reason = "mapping a file is unsafe; nothing else in this crate is")]
 mod map;
 mod shape;
 mod tensor;

@@ -137,6 +137,19 @@ impl<'a> TensorView<'a> {
         (0..self.len()).map(move |index| self.get(index))
     }
 
+    /// All elements as numbers, in one piece.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<f32> {
+        let words = self.bytes.as_chunks::<2>().0.iter();
+        match self.dtype {
+            DType::F32 => self.bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
+            DType::F16 => words.map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
+            DType::BF16 => words.map(|&bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
+            DType::U8 => self.bytes.iter().map(|&byte| byte.into()).collect(),
+            DType::U16 => words.map(|&bytes| u16::from_le_bytes(bytes).into()).collect(),
+        }
+    }
+
     /// All elements as indices; floats are cut.
     #[must_use]
     pub fn indices(&self) -> Vec<u16> {

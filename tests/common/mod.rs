@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Counts what the calling thread allocates.
-pub struct Counting;
+pub(crate) struct Counting;
 
 thread_local! {
     static CALLS: Cell<usize> = const { Cell::new(0) };
@@ -38,15 +38,15 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// What a piece of code allocated on its thread.
-pub struct Allocated {
+pub(crate) struct Allocated {
     /// Calls of the allocator.
-    pub calls: usize,
+    pub(crate) calls: usize,
     /// The most bytes held at once, beyond those held before.
-    pub most_bytes: usize,
+    pub(crate) most_bytes: usize,
 }
 
 /// Runs `f` and counts.
-pub fn counted<R>(f: impl FnOnce() -> R) -> (R, Allocated) {
+pub(crate) fn counted<R>(f: impl FnOnce() -> R) -> (R, Allocated) {
     let (calls, held) = (CALLS.get(), HELD.get());
     MOST.set(held);
     let result = f();

@@ -2,10 +2,10 @@
 
 use super::{
     Call, Kernel,
-    body::{self, Deal},
+    body::{self, Strip, Variant},
     general,
 };
-use crate::{Isa, simd::Avx2};
+use crate::{Isa, ending::Ending, simd::Avx2};
 use std::arch::x86_64::*;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -15,7 +15,18 @@ pub(super) static KERNEL: Kernel = Kernel {
     any: [any::<1>, any::<2>, any::<0>],
 };
 
-impl Deal for Avx2 {
+impl Variant for Avx2 {
+    #[inline(always)]
+    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: Strip<'_, E>) {
+        #[target_feature(enable = "avx2,fma")]
+        #[inline(never)]
+        unsafe fn outlined<E: Ending<Avx2>, const STRIDE: usize, const MASKED: bool>(s: Avx2, strip: Strip<'_, E>) {
+            // SAFETY: the caller's promise.
+            unsafe { strip.run::<_, STRIDE, MASKED>(s) }
+        }
+        // SAFETY: the caller's promise, and the value proves that the CPU has the features.
+        unsafe { outlined::<E, STRIDE, MASKED>(self, strip) }
+    }
     #[inline(always)]
     fn deal(self, a: __m256, b: __m256) -> (__m256, __m256) {
         // SAFETY: the value proves that the CPU has AVX2.

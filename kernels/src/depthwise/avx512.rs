@@ -2,10 +2,10 @@
 
 use super::{
     Call, Kernel,
-    body::{self, Deal},
+    body::{self, Strip, Variant},
     general,
 };
-use crate::{Isa, simd::Avx512};
+use crate::{Isa, ending::Ending, simd::Avx512};
 use std::arch::x86_64::*;
 
 pub(super) static KERNEL: Kernel = Kernel {
@@ -15,7 +15,18 @@ pub(super) static KERNEL: Kernel = Kernel {
     any: [any::<1>, any::<2>, any::<0>],
 };
 
-impl Deal for Avx512 {
+impl Variant for Avx512 {
+    #[inline(always)]
+    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: Strip<'_, E>) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+        #[inline(never)]
+        unsafe fn outlined<E: Ending<Avx512>, const STRIDE: usize, const MASKED: bool>(s: Avx512, strip: Strip<'_, E>) {
+            // SAFETY: the caller's promise.
+            unsafe { strip.run::<_, STRIDE, MASKED>(s) }
+        }
+        // SAFETY: the caller's promise, and the value proves that the CPU has the features.
+        unsafe { outlined::<E, STRIDE, MASKED>(self, strip) }
+    }
     #[inline(always)]
     fn deal(self, a: __m512, b: __m512) -> (__m512, __m512) {
         // SAFETY: the value proves that the CPU has AVX-512 F.

@@ -8,9 +8,15 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Separating columns with even and with odd index cheaply: in any order of lanes, which is put right once for each output.
-pub(super) trait Deal: Simd {
-    /// The elements with even and with odd index of `a` and `b`, both in the same order.
+/// What a variant has of its own.
+pub(super) trait Variant: Simd {
+    /// [`Strip::run`] in a function of its own, so that each kind has all registers.
+    ///
+    /// # Safety
+    /// As for [`Strip::run`].
+    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: Strip<'_, E>);
+
+    /// The elements with even and with odd index of `a` and `b`, both in the same order, which may be any that is cheap.
     #[inline(always)]
     fn deal(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
         self.unzip(a, b)
@@ -29,7 +35,7 @@ pub(super) trait Deal: Simd {
 /// # Safety
 /// As for [`crate::call::Run::run`]; the window is of size 3x3, has this stride, one or two, and no dilation.
 #[inline(always)]
-pub(super) unsafe fn three<S: Deal, const STRIDE: usize>(s: S, call: &Call, weights: *const f32, arena: *mut f32) {
+pub(super) unsafe fn three<S: Variant, const STRIDE: usize>(s: S, call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe {
         match (call.epilogue.first.bounds(), &call.epilogue.residual) {
@@ -45,7 +51,7 @@ const BLOCK: usize = 4096;
 /// # Safety
 /// As for [`three`].
 #[inline(always)]
-unsafe fn planes<S: Deal, const STRIDE: usize>(
+unsafe fn planes<S: Variant, const STRIDE: usize>(
     s: S,
     call: &Call,
     weights: *const f32,
@@ -62,11 +68,10 @@ unsafe fn planes<S: Deal, const STRIDE: usize>(
             let whole = left >= 0 && left + ((S::LANES - 1) * STRIDE + 3) as isize <= width;
             // SAFETY: the loads stay within rows of the input: all lanes do, or those that the masks leave.
             unsafe {
-                match (STRIDE, whole) {
-                    (1, true) => strip.dense::<S, false>(s),
-                    (1, false) => strip.dense::<S, true>(s),
-                    (_, true) => strip.strided::<S, false>(s),
-                    (_, false) => strip.strided::<S, true>(s),
+                if whole {
+                    s.run::<_, STRIDE, false>(strip);
+                } else {
+                    s.run::<_, STRIDE, true>(strip);
                 }
             }
         }
@@ -74,7 +79,7 @@ unsafe fn planes<S: Deal, const STRIDE: usize>(
 }
 
 /// A strip of output columns, one vector wide, of some channels.
-struct Strip<'a, E> {
+pub(super) struct Strip<'a, E> {
     call: &'a Call,
     weights: *const f32,
     arena: *mut f32,
@@ -86,10 +91,21 @@ struct Strip<'a, E> {
 }
 
 impl<E> Strip<'_, E> {
+    /// # Safety
+    /// As for [`three`]; with `MASKED` false, all lanes of all loads lie in the image.
+    #[inline(always)]
+    pub(super) unsafe fn run<S: Variant, const STRIDE: usize, const MASKED: bool>(self, s: S)
+    where
+        E: Ending<S>,
+    {
+        // SAFETY: the caller's promise.
+        unsafe { if STRIDE == 1 { self.dense::<S, MASKED>(s) } else { self.strided::<S, MASKED>(s) } }
+    }
+
     /// A strip with stride one.
     ///
     /// # Safety
-    /// As for [`three`]; with `MASKED` false, all lanes of all loads lie in the image.
+    /// As for [`Self::run`].
     #[inline(always)]
     unsafe fn dense<S: Simd, const MASKED: bool>(self, s: S)
     where
@@ -132,9 +148,9 @@ impl<E> Strip<'_, E> {
     /// A strip with stride two.
     ///
     /// # Safety
-    /// As for [`Self::dense`].
+    /// As for [`Self::run`].
     #[inline(always)]
-    unsafe fn strided<S: Deal, const MASKED: bool>(self, s: S)
+    unsafe fn strided<S: Variant, const MASKED: bool>(self, s: S)
     where
         E: Ending<S>,
     {
@@ -275,7 +291,7 @@ unsafe fn load<S: Simd, const MASKED: bool>(s: S, p: *const f32, mask: S::M) -> 
 /// # Safety
 /// The `2 * LANES + 1` floats at `p`, or with `MASKED` what the masks leave of them, lie in the input.
 #[inline(always)]
-unsafe fn pairs<S: Deal, const MASKED: bool>(s: S, p: *const f32, masks: &[S::M; 4]) -> [S::V; 3] {
+unsafe fn pairs<S: Variant, const MASKED: bool>(s: S, p: *const f32, masks: &[S::M; 4]) -> [S::V; 3] {
     // SAFETY: the caller's promise.
     unsafe {
         let a = load::<S, MASKED>(s, p, masks[0]);

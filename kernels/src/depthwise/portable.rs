@@ -2,10 +2,10 @@
 
 use super::{
     Call, Kernel,
-    body::{self, Deal},
+    body::{self, Strip, Variant},
     general,
 };
-use crate::{Isa, simd::Portable};
+use crate::{Isa, ending::Ending, simd::Portable};
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x8-portable",
@@ -14,7 +14,21 @@ pub(super) static KERNEL: Kernel = Kernel {
     any: [any::<1>, any::<2>, any::<0>],
 };
 
-impl Deal for Portable {}
+impl Variant for Portable {
+    #[inline(always)]
+    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: Strip<'_, E>) {
+        #[inline(never)]
+        unsafe fn outlined<E: Ending<Portable>, const STRIDE: usize, const MASKED: bool>(
+            s: Portable,
+            strip: Strip<'_, E>,
+        ) {
+            // SAFETY: the caller's promise.
+            unsafe { strip.run::<_, STRIDE, MASKED>(s) }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { outlined::<E, STRIDE, MASKED>(self, strip) }
+    }
+}
 
 /// # Safety
 /// As for [`body::three`].

@@ -7,12 +7,18 @@ use crate::{call::Planes, simd::Simd};
 /// As for [`crate::call::Run::run`]; the call's pixels are whole vectors.
 #[inline(always)]
 pub(super) unsafe fn run<S: Simd>(s: S, call: &Call, weights: *const f32, arena: *mut f32) {
-    // SAFETY, for every closure: plane `c` of an operand, and pixels `p..p + LANES` of it, are covered by `Extents`.
-    let vector = |planes: &Planes, c: usize, p: usize| unsafe { s.load(arena.add(planes.offsets()[c] as usize + p)) };
-    // SAFETY: see above.
-    let float = |planes: &Planes, c: usize| unsafe { s.splat(*arena.add(planes.offsets()[c] as usize)) };
-    // SAFETY: the weights hold a float for each plane from `start` on.
-    let weight = |start: u32, c: usize| unsafe { s.splat(*weights.add(start as usize + c)) };
+    let vector = |planes: &Planes, c: usize, p: usize| {
+        // SAFETY: `Extents` covers pixels `p..p + LANES` of plane `c` of an operand.
+        unsafe { s.load(arena.add(planes.offsets()[c] as usize + p)) }
+    };
+    let float = |planes: &Planes, c: usize| {
+        // SAFETY: `Extents` covers the float of plane `c` of an operand.
+        s.splat(unsafe { *arena.add(planes.offsets()[c] as usize) })
+    };
+    let weight = |start: u32, c: usize| {
+        // SAFETY: the weights hold a float for each plane from `start` on.
+        s.splat(unsafe { *weights.add(start as usize + c) })
+    };
     // SAFETY: the caller's promise. One loop for each operation, so that none is chosen for each vector.
     unsafe {
         match &call.op {

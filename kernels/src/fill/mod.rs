@@ -49,7 +49,11 @@ impl Call {
         }
         let plane = rows.checked_mul(pitch).and_then(|image| image.checked_add(before)?.checked_add(after));
         if plane.is_none_or(|floats| u32::try_from(floats).is_err()) {
-            return Err(CallError::Shape { what: "the number of rows", found: rows, expected: "a plane below 2^32 floats" });
+            return Err(CallError::Shape {
+                what: "the number of rows",
+                found: rows,
+                expected: "a plane below 2^32 floats",
+            });
         }
         Ok(Self { rows, width, pitch, before, after, y: y.into() })
     }

@@ -168,20 +168,22 @@ impl Strip<'_> {
     /// By how much each sum is divided.
     #[inline(always)]
     fn counts<S: Simd>(&self, s: S) -> S::V {
-        let Image { height, width, .. } = self.call.input;
-        let [k_h, k_w] = self.window.kernel;
+        let (input, window) = (&self.call.input, self.window);
+        // What is counted: the image, or the image with its padding.
+        let [(above, height), (before, width)] = match self.call.op {
+            Op::AverageCountPad { pad_end: [below, behind] } => {
+                let [above, before] = window.pad;
+                [(above, above + input.height + below), (before, before + input.width + behind)]
+            }
+            _ => [(0, input.height), (0, input.width)],
+        };
+        let rows = inside(self.top + above as isize, window.kernel[0], window.dilation[0], height).len();
         let mut counts = [1.0f32; 16];
         for (lane, count) in counts.iter_mut().enumerate().take(S::LANES) {
-            let left = self.left(lane);
-            let pixels = match self.call.op {
-                Op::AverageCountPad { pad_end: [below, right] } => {
-                    // From the window's start, which lies inside the padding, to the end of the padding.
-                    let rows = (height + below) as isize - self.top;
-                    let columns = (width + right) as isize - left;
-                    rows.clamp(1, k_h as isize) * columns.clamp(1, k_w as isize)
-                }
-                _ => (self.rows.len() * inside(left, k_w, 1, width).len()).max(1) as isize,
-            };
+            let left = self.left(lane) + before as isize;
+            let columns = inside(left, window.kernel[1], window.dilation[1], width).len();
+            // The mean of nothing is zero.
+            let pixels = (rows * columns).max(1);
             *count = pixels as f32;
         }
         // SAFETY: the array holds 16 floats and no vector is longer.

@@ -1,7 +1,8 @@
 //! Windows over planes, reduced to their largest value or their mean; and whole planes, reduced to a float.
 //!
 //! A window is reduced down its columns first, then along them: `y = op over j of (op over i of x[row i][column j])`, `i` and `j` ascending. What lies outside
-//! the image does not count, or counts as zero where [`Op::AverageCountPad`] says so. Means divide the sum by the number of pixels counted. A whole plane is
+//! the image does not count, or counts as zero where [`Op::AverageCountPad`] says so. Means divide the sum by the number of pixels counted; the mean of none is zero,
+//! the largest of none is negative infinity. A whole plane is
 //! reduced in two vectors of partial results, taken in turn by the vectors of its rows (of all its pixels if rows are contiguous), then lane by lane.
 
 #[cfg(target_arch = "x86_64")]
@@ -105,10 +106,15 @@ impl Call {
     /// A call over windows.
     ///
     /// # Errors
-    /// If an image or window is empty, or there is not one input for each output.
+    /// If an image or window is empty or too large, or there is not one input for each output.
     pub fn new(kernel: &'static Kernel, spec: Spec<'_>) -> Result<Self, CallError> {
         let Spec { op, input, output, window, x, y } = spec;
         window.check(&input, &output)?;
+        if let Op::AverageCountPad { pad_end } = op
+            && let Some(&found) = pad_end.iter().find(|&&pad| u32::try_from(pad).is_err())
+        {
+            return Err(CallError::Shape { what: "the padding", found, expected: "below 2^32" });
+        }
         Self { kernel, op, input, windows: Some((output, window)), x, y: y.into() }.checked()
     }
 

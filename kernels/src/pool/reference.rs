@@ -38,6 +38,8 @@ pub fn run(spec: &Spec<'_>, arena: &[f32]) -> Vec<(f64, f64)> {
                         }
                     }
                 }
+                // The mean of nothing is zero.
+                let count: f64 = if count > 0.0 { count } else { 1.0 };
                 let mean = (sum / count, magnitude / count);
                 outputs.push(if spec.op == Op::Max { (largest, largest.abs()) } else { mean });
             }

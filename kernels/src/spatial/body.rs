@@ -17,48 +17,65 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize, const STRIDE: 
     weights: *const f32,
     arena: *mut f32,
 ) {
-    let last = call.columns.saturating_sub(S::LANES);
-    let stride = if STRIDE == 0 { call.stride } else { STRIDE };
-    let (mut x, mut y, mut column) = (0, 0, 0);
-    // Offsets of the next vector's inputs and outputs. The last one of a row starts earlier, so as to end with it, if it can.
-    let mut next = || {
-        let start = column.min(last);
-        let at = (x + start * stride, y + start);
-        column += S::LANES;
-        if column >= call.columns {
-            (x, y, column) = (x + call.x_step, y + call.y_pitch, 0);
-        }
-        at
-    };
+    let mut walk = Walk { call, lanes: S::LANES, x: 0, y: 0, column: 0 };
     let vectors = call.rows * call.columns.div_ceil(S::LANES);
     // SAFETY: `Extents` covers as many vectors as are taken, in rows of at least one vector.
     unsafe {
         let finish = Finish::new(s, &call.y, &call.epilogue, weights, arena);
         for _ in 0..vectors / P {
-            tile::<S, F, P, STRIDE>(s, call, std::array::from_fn(|_| next()), &finish, weights, arena);
+            tile::<S, F, P, STRIDE>(s, call, &mut walk, &finish, weights, arena);
         }
         for _ in 0..vectors % P {
-            tile::<S, F, 1, STRIDE>(s, call, [next()], &finish, weights, arena);
+            tile::<S, F, 1, STRIDE>(s, call, &mut walk, &finish, weights, arena);
         }
     }
 }
 
+/// Goes through the vectors of a call, row by row.
+struct Walk<'a> {
+    call: &'a Call,
+    lanes: usize,
+    x: usize,
+    y: usize,
+    column: usize,
+}
+
+impl Walk<'_> {
+    /// Offsets of the next vector's inputs and outputs. The last one of a row starts earlier, so as to end with it, if it can.
+    // Not inlined: what it needs would take registers from the tile's loop.
+    #[inline(never)]
+    fn next(&mut self) -> (usize, usize) {
+        let call = self.call;
+        let start = self.column.min(call.columns.saturating_sub(self.lanes));
+        let at = (self.x + start * call.stride, self.y + start);
+        self.column += self.lanes;
+        if self.column >= call.columns {
+            (self.x, self.y, self.column) = (self.x + call.x_step, self.y + call.y_pitch, 0);
+        }
+        at
+    }
+}
+
 /// # Safety
-/// As for [`run`]; vectors of inputs and outputs at these offsets are part of the call.
+/// As for [`run`]; at least `P` vectors are left.
 #[inline(always)]
 unsafe fn tile<S: Simd, const F: usize, const P: usize, const STRIDE: usize>(
     s: S,
     call: &Call,
-    at: [(usize, usize); P],
+    walk: &mut Walk<'_>,
     finish: &Finish<S, F>,
     weights: *const f32,
     arena: *mut f32,
 ) {
+    let (mut x, mut y) = ([0; P], [0; P]);
+    for v in 0..P {
+        (x[v], y[v]) = walk.next();
+    }
     // SAFETY: the caller's promise.
     unsafe {
         let (w, bias) = (weights.add(call.weights as usize), weights.add(call.bias as usize));
         let load = |tap: usize, v: usize| {
-            let x = arena.add(tap).add(at[v].0);
+            let x = arena.add(x[v]).add(tap);
             match STRIDE {
                 1 => s.load(x),
                 2 => s.load_even_mixed(x),
@@ -67,10 +84,12 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const STRIDE: usize>(
         };
         let mut acc = accumulate::<S, F, P>(s, call.x.offsets(), w, bias, load);
         if STRIDE == 2 {
-            for sums in acc.iter_mut().flatten() {
-                *sums = s.in_order(*sums);
+            for row in &mut acc {
+                for sums in row {
+                    *sums = s.in_order(*sums);
+                }
             }
         }
-        finish.store::<P>(acc, std::array::from_fn(|v| at[v].1));
+        finish.store::<P>(acc, y);
     }
 }

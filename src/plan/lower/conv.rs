@@ -8,8 +8,24 @@ use crate::plan::{
 };
 use flgc_kernels::{CallError, Image, Planes, Window, depthwise, linear, pointwise, spatial};
 
+/// The weight of an input and a filter, and the bias of a filter, numbered within a panel.
+type WeightOf<'a> = dyn Fn(usize, usize) -> f32 + 'a;
+type BiasOf<'a> = dyn Fn(usize) -> f32 + 'a;
+
 /// Channels of a depthwise call: enough to amortise the call, few enough to share the work.
 const DEPTHWISE_CHANNELS: usize = 16;
+
+/// A convolution with its weights as plain numbers.
+struct Stored<'a, 'm> {
+    conv: &'a Conv<'m>,
+    weights: Vec<f32>,
+}
+
+impl Stored<'_, '_> {
+    fn weight(&self, group: &Group, filter: usize, channel: usize, tap: usize) -> f32 {
+        self.conv.scaled(&self.weights, group, filter, channel, tap)
+    }
+}
 
 /// A group's filters that are computed, in the order of their output planes, and its channels, in the order of their input planes; numbered within the
 /// group.
@@ -22,16 +38,17 @@ impl Lower<'_, '_> {
     pub(super) fn conv(&mut self, step: &Step<'_>, conv: &Conv<'_>, calls: &mut Calls) -> Result<(), CallError> {
         let [_, _, h, w] = step.inputs[0].shape.nchw().unwrap_or([1; 4]);
         let method = choose::method(conv, [h, w]);
+        let stored = Stored { conv, weights: conv.weight.to_vec() };
         if method == Method::Depthwise {
-            return self.depthwise(step, conv, calls);
+            return self.depthwise(step, &stored, calls);
         }
         for group in &conv.groups {
             let members = self.members(step, group);
             match method {
                 _ if members.filters.is_empty() => {}
-                Method::Vector => self.vector(step, conv, group, &members, calls)?,
-                Method::Flat => self.flat(step, conv, group, &members, calls)?,
-                Method::Rows | Method::Depthwise => self.rows(step, conv, group, &members, calls)?,
+                Method::Vector => self.vector(step, &stored, group, &members, calls)?,
+                Method::Flat => self.flat(step, &stored, group, &members, calls)?,
+                Method::Rows | Method::Depthwise => self.rows(step, &stored, group, &members, calls)?,
             }
         }
         Ok(())
@@ -74,23 +91,24 @@ impl Lower<'_, '_> {
     }
 
     /// Weights `[channels][taps][filters]` and biases of some filters of a group.
-    fn pack(&mut self, conv: &Conv<'_>, group: &Group, members: &Members, filters: &[usize]) -> (u32, u32) {
-        let taps = conv.taps();
+    fn pack(&mut self, stored: &Stored<'_, '_>, group: &Group, members: &Members, filters: &[usize]) -> (u32, u32) {
+        let taps = stored.conv.taps();
         let rows = members.channels.iter().flat_map(|&c| (0..taps).map(move |tap| (c, tap)));
         let weights =
-            self.weights.push(rows.flat_map(|(c, tap)| filters.iter().map(move |&f| conv.weight(group, f, c, tap))));
-        let bias = self.weights.push(filters.iter().map(|&f| conv.bias[group.filters[f] as usize]));
+            self.weights.push(rows.flat_map(|(c, tap)| filters.iter().map(move |&f| stored.weight(group, f, c, tap))));
+        let bias = self.weights.push(filters.iter().map(|&f| stored.conv.bias[group.filters[f] as usize]));
         (weights, bias)
     }
 
     fn flat(
         &mut self,
         step: &Step<'_>,
-        conv: &Conv<'_>,
+        stored: &Stored<'_, '_>,
         group: &Group,
         members: &Members,
         calls: &mut Calls,
     ) -> Result<(), CallError> {
+        let conv = stored.conv;
         let kernel = self.kernels.pointwise;
         let [images, _, h, w] = step.output.shape.nchw().unwrap_or([1; 4]);
         let pixels = run_of([h, w], self.places.layouts[step.storage as usize].pitch);
@@ -100,7 +118,7 @@ impl Lower<'_, '_> {
         for tile in tiles {
             let filters = &members.filters[tile];
             let outputs = Self::outputs_of(step, group, filters);
-            packed.push((self.pack(conv, group, members, filters), self.acts(step, &outputs), outputs));
+            packed.push((self.pack(stored, group, members, filters), self.acts(step, &outputs), outputs));
         }
         for image in 0..images {
             let x = self.taps(step, conv, group, members, image);
@@ -129,17 +147,18 @@ impl Lower<'_, '_> {
     fn rows(
         &mut self,
         step: &Step<'_>,
-        conv: &Conv<'_>,
+        stored: &Stored<'_, '_>,
         group: &Group,
         members: &Members,
         calls: &mut Calls,
     ) -> Result<(), CallError> {
+        let conv = stored.conv;
         let kernel = self.kernels.spatial;
         let [images, _, rows, columns] = step.output.shape.nchw().unwrap_or([1; 4]);
         let x: Vec<Planes> = (0..images).map(|image| self.taps(step, conv, group, members, image)).collect();
         for tile in choose::tiles(members.filters.len(), kernel.max_filters()) {
             let filters = &members.filters[tile];
-            let (weights, bias) = self.pack(conv, group, members, filters);
+            let (weights, bias) = self.pack(stored, group, members, filters);
             let outputs = Self::outputs_of(step, group, filters);
             let acts = self.acts(step, &outputs);
             for (image, x) in x.iter().enumerate() {
@@ -164,17 +183,18 @@ impl Lower<'_, '_> {
     fn vector(
         &mut self,
         step: &Step<'_>,
-        conv: &Conv<'_>,
+        stored: &Stored<'_, '_>,
         group: &Group,
         members: &Members,
         calls: &mut Calls,
     ) -> Result<(), CallError> {
+        let conv = stored.conv;
         let images = step.inputs[0].shape[0];
         let x: Vec<Planes> = (0..images).map(|image| self.taps(step, conv, group, members, image)).collect();
         for tile in choose::tiles(members.filters.len(), self.kernels.linear.max_filters()) {
             let filters = &members.filters[tile];
             let outputs = Self::outputs_of(step, group, filters);
-            let weight = |i: usize, f: usize| conv.weight(group, filters[f], members.channels[i], 0);
+            let weight = |i: usize, f: usize| stored.weight(group, filters[f], members.channels[i], 0);
             let bias = |f: usize| conv.bias[group.filters[filters[f]] as usize];
             self.panel(step, &x, &outputs, (&weight, &bias), calls)?;
         }
@@ -185,12 +205,12 @@ impl Lower<'_, '_> {
         let input = &step.inputs[0];
         let channels = input.shape[1];
         let x: Vec<Planes> = self.places.elements(input).chunks(channels).map(|row| list(row.to_vec())).collect();
-        let live = self.outputs(step);
+        let (live, stored) = (self.outputs(step), linear.weight.to_vec());
         for tile in choose::tiles(live.len(), self.kernels.linear.max_filters()) {
             let outputs = &live[tile];
             let filter = |f: usize| outputs[f].channel as usize;
             let factor = |f: usize| linear.scale.as_ref().map_or(1.0, |scale| scale[f]);
-            let weight = |i: usize, f: usize| linear.weight.get(filter(f) * channels + i) * factor(filter(f));
+            let weight = |i: usize, f: usize| stored[filter(f) * channels + i] * factor(filter(f));
             let bias = |f: usize| linear.bias[filter(f)];
             self.panel(step, &x, outputs, (&weight, &bias), calls)?;
         }
@@ -203,7 +223,7 @@ impl Lower<'_, '_> {
         step: &Step<'_>,
         x: &[Planes],
         outputs: &[Lane],
-        (weight, bias): (&dyn Fn(usize, usize) -> f32, &dyn Fn(usize) -> f32),
+        (weight, bias): (&WeightOf<'_>, &BiasOf<'_>),
         calls: &mut Calls,
     ) -> Result<(), CallError> {
         let kernel = self.kernels.linear;
@@ -222,7 +242,8 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
-    fn depthwise(&mut self, step: &Step<'_>, conv: &Conv<'_>, calls: &mut Calls) -> Result<(), CallError> {
+    fn depthwise(&mut self, step: &Step<'_>, stored: &Stored<'_, '_>, calls: &mut Calls) -> Result<(), CallError> {
+        let conv = stored.conv;
         let kernel = self.kernels.depthwise;
         let input = &step.inputs[0];
         let lanes = input.lanes().unwrap_or_default();
@@ -246,7 +267,7 @@ impl Lower<'_, '_> {
             };
             let weights = outputs.iter().flat_map(|lane| {
                 let (group, f) = of(lane);
-                (0..conv.taps()).map(move |tap| conv.weight(group, f, 0, tap))
+                (0..conv.taps()).map(move |tap| stored.weight(group, f, 0, tap))
             });
             let weights = self.weights.push(weights);
             let bias = self.weights.push(outputs.iter().map(|lane| conv.bias[lane.channel as usize]));

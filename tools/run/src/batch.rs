@@ -3,7 +3,10 @@
 use rayon::ThreadPool;
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, TryRecvError},
+    },
 };
 
 /// Items in flight for each thread: enough to keep the others busy while one takes long.
@@ -35,16 +38,17 @@ pub fn in_order<I: Send, W: Send, R: Send, E>(
     let (workers, work) = (&workers, &work);
     pool.in_place_scope(|scope| {
         let mut in_flight: VecDeque<mpsc::Receiver<R>> = VecDeque::with_capacity(limit);
-        let mut finish = |oldest: mpsc::Receiver<R>| match oldest.recv() {
-            Ok(result) => sink(result),
-            // The worker panicked; the scope passes that on when it ends.
-            Err(mpsc::RecvError) => Ok(()),
-        };
         for item in items {
-            if in_flight.len() == limit
-                && let Some(oldest) = in_flight.pop_front()
-            {
-                finish(oldest)?;
+            // Hand on what is ready, and wait only where too much is in flight.
+            while let Some(oldest) = in_flight.front() {
+                let result =
+                    if in_flight.len() < limit { oldest.try_recv() } else { oldest.recv().map_err(Into::into) };
+                if matches!(result, Err(TryRecvError::Empty)) {
+                    break;
+                }
+                in_flight.pop_front();
+                // Without a result the worker panicked; the scope passes that on when it ends.
+                result.map_or(Ok(()), &mut sink)?;
             }
             let (sender, receiver) = mpsc::sync_channel(1);
             scope.spawn(move |_| {
@@ -56,7 +60,7 @@ pub fn in_order<I: Send, W: Send, R: Send, E>(
             });
             in_flight.push_back(receiver);
         }
-        in_flight.into_iter().try_for_each(finish)
+        in_flight.into_iter().filter_map(|oldest| oldest.recv().ok()).try_for_each(sink)
     })
 }
 

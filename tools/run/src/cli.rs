@@ -69,8 +69,8 @@ Answers go to standard output: a table for a single picture, else a line each (t
 They come in the order of the inputs. Probabilities are the softmax of the output, unless the model ends in one.
 
 Pictures: JPEG, PNG, BMP, GIF (first frame), PNM, TIFF, WebP, by content, up to 65535 pixels a side and 512 MiB of
-memory. They are turned as their EXIF orientation says, brought to 8 bits, and alpha is dropped; then prepared as
-the model says.
+memory; every file in a folder is taken for one. They are turned as their EXIF orientation says, brought to 8 bits,
+and alpha is dropped; then prepared as the model says.
 
 Exit status: 0 all done; 1 some or all inputs failed, the others were done; 2 the arguments or the model can't be
 used, or the answers can't be written. Closing standard output early is no error.";

@@ -254,7 +254,7 @@ fn bad_pictures() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("enormous-2.ppm", b"P6 60000 60000 255\n".to_vec(), "60000x60000"),
         ("enormous.gif", gif(65_535, 65_535), "found 65535x65535 pixels"),
         ("enormous.webp", webp, "found 16383x16383 pixels"),
-        ("enormous.tiff", tiff, "found 60000x60000 pixels"),
+        ("enormous.tiff", tiff, "Tiff"),
     ]
 }
 
