@@ -68,6 +68,19 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn load_strided(self, p: *const f32, step: usize) -> __m512 {
+        // The compiler takes the general form through memory.
+        // SAFETY: see the top.
+        unsafe {
+            let four = |i: usize| {
+                let p = p.add(i * step);
+                _mm_setr_ps(*p, *p.add(step), *p.add(2 * step), *p.add(3 * step))
+            };
+            let low = _mm512_insertf32x4::<1>(_mm512_castps128_ps512(four(0)), four(4));
+            _mm512_insertf32x4::<3>(_mm512_insertf32x4::<2>(low, four(8)), four(12))
+        }
+    }
+    #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: see the top.
         unsafe { _mm512_add_ps(a, b) }

@@ -130,7 +130,7 @@ fn write_model(path: &Path, change: impl FnOnce(&mut Value)) {
 #[cfg(unix)]
 fn make_unreadable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o000)).unwrap();
     let is_unreadable = std::fs::read_dir(path).is_err() && std::fs::read(path).is_err();
     if !is_unreadable {
         eprintln!("not tested: permissions do not bind this user (root?)");

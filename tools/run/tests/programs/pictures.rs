@@ -64,7 +64,7 @@ fn every_format_gives_the_same_answer() {
     // Alpha is dropped.
     let mut alpha = ship.to_rgba8();
     for (x, y, pixel) in alpha.enumerate_pixels_mut() {
-        pixel[3] = (x * 8 ^ y) as u8;
+        pixel[3] = ((x * 8) ^ y) as u8;
     }
     paths.push(folder.path().join("alpha.png"));
     DynamicImage::from(alpha.clone()).save(paths.last().unwrap()).unwrap();
