@@ -5,47 +5,81 @@ use crate::{
     simd::{Simd, Task},
 };
 
-/// `acc[f][v] = bias[f] + sum over taps of w[tap][f] * x[tap][v]`, taps in order. `load(plane, v)` gives vector `v` of the tap at offset `plane`.
+/// How far ahead of their use weights are asked for, in floats: 2 KiB, often those of the next call.
+const AHEAD: usize = 512;
+
+/// `acc[f][v] = bias[f] + sum over taps of w[tap][f] * x[v][tap + lane * STRIDE]`, taps in order; for a `STRIDE` of zero it is `stride`.
 ///
 /// # Safety
-/// `w` holds `taps.len() * F` floats, `bias` holds `F`, and `load` may be called for every tap and `v < P`.
+/// `w` holds `taps.len() * F` floats, `bias` holds `F`, and `x[v]` at each tap what the lanes need; for a stride of two, `2 * LANES` floats.
 #[inline(always)]
-pub(crate) unsafe fn accumulate<S: Simd, const F: usize, const P: usize>(
+pub(crate) unsafe fn accumulate<S: Simd, const F: usize, const P: usize, const STRIDE: usize>(
     s: S,
     taps: &[u32],
-    w: *const f32,
-    bias: *const f32,
-    load: impl Fn(usize, usize) -> S::V,
+    (w, bias): (*const f32, *const f32),
+    (x, stride): ([*const f32; P], usize),
 ) -> [[S::V; P]; F] {
-    // SAFETY: `bias` holds F floats.
-    let mut acc: [[S::V; P]; F] = std::array::from_fn(|f| [s.splat(unsafe { *bias.add(f) }); P]);
-    let mut w = w;
-    for &tap in taps {
-        let x = |v| load(tap as usize, v);
-        // SAFETY: one row of F weights for each tap.
-        let weight = |f| s.splat(unsafe { *w.add(f) });
-        // The fewer of the two wait in registers for the others.
-        if P < F {
-            let x: [S::V; P] = std::array::from_fn(x);
-            for (f, acc) in acc.iter_mut().enumerate() {
-                let weight = weight(f);
-                for (acc, &x) in acc.iter_mut().zip(&x) {
-                    *acc = s.fma(weight, x, *acc);
+    // Loops, not closures: see `Activation`.
+    let mut acc = [[s.splat(0.0); P]; F];
+    // SAFETY: the caller's promise; there are F weights for each tap.
+    unsafe {
+        for (f, acc) in acc.iter_mut().enumerate() {
+            *acc = [s.splat(*bias.add(f)); P];
+        }
+        let mut w = w;
+        for &tap in taps {
+            s.prefetch(w.wrapping_add(AHEAD));
+            // The fewer of inputs and weights wait in registers for the others.
+            if P < F {
+                let mut inputs = [s.splat(0.0); P];
+                for v in 0..P {
+                    inputs[v] = load::<S, STRIDE>(s, x[v].add(tap as usize), stride);
+                }
+                for (f, acc) in acc.iter_mut().enumerate() {
+                    let weight = s.splat(*w.add(f));
+                    for v in 0..P {
+                        acc[v] = s.fma(weight, inputs[v], acc[v]);
+                    }
+                }
+            } else {
+                let mut weights = [s.splat(0.0); F];
+                for (f, weight) in weights.iter_mut().enumerate() {
+                    *weight = s.splat(*w.add(f));
+                }
+                for v in 0..P {
+                    let input = load::<S, STRIDE>(s, x[v].add(tap as usize), stride);
+                    for (acc, &weight) in acc.iter_mut().zip(&weights) {
+                        acc[v] = s.fma(weight, input, acc[v]);
+                    }
                 }
             }
-        } else {
-            let weights: [S::V; F] = std::array::from_fn(weight);
-            for v in 0..P {
-                let x = x(v);
-                for (acc, &weight) in acc.iter_mut().zip(&weights) {
-                    acc[v] = s.fma(weight, x, acc[v]);
-                }
+            w = w.add(F);
+        }
+    }
+    if STRIDE == 2 {
+        for row in &mut acc {
+            for sums in row {
+                *sums = s.in_order(*sums);
             }
         }
-        // SAFETY: as above; at the end one past the last row.
-        w = unsafe { w.add(F) };
     }
     acc
+}
+
+/// A vector of inputs, for a stride of two in another order.
+///
+/// # Safety
+/// As for [`accumulate`].
+#[inline(always)]
+unsafe fn load<S: Simd, const STRIDE: usize>(s: S, x: *const f32, stride: usize) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match STRIDE {
+            1 => s.load(x),
+            2 => s.load_even_mixed(x),
+            _ => s.load_strided(x, stride),
+        }
+    }
 }
 
 /// Where the sums of a call's tiles go, and through what.

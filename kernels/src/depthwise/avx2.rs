@@ -6,7 +6,7 @@ use super::{
     general,
 };
 use crate::{Isa, ending::Ending, simd::Avx2};
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, hint::black_box};
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x8-avx2",
@@ -17,15 +17,9 @@ pub(super) static KERNEL: Kernel = Kernel {
 
 impl Variant for Avx2 {
     #[inline(always)]
-    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: Strip<'_, E>) {
-        #[target_feature(enable = "avx2,fma")]
-        #[inline(never)]
-        unsafe fn outlined<E: Ending<Avx2>, const STRIDE: usize, const MASKED: bool>(s: Avx2, strip: Strip<'_, E>) {
-            // SAFETY: the caller's promise.
-            unsafe { strip.run::<_, STRIDE, MASKED>(s) }
-        }
+    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: &Strip<'_, E>) {
         // SAFETY: the caller's promise, and the value proves that the CPU has the features.
-        unsafe { outlined::<E, STRIDE, MASKED>(self, strip) }
+        unsafe { black_box(run::<E, STRIDE, MASKED> as unsafe fn(Avx2, &Strip<'_, E>))(self, strip) }
     }
     #[inline(always)]
     fn deal(self, a: __m256, b: __m256) -> (__m256, __m256) {
@@ -37,6 +31,14 @@ impl Variant for Avx2 {
         // SAFETY: as above. The shuffle works on halves: the pairs from a (0 and 2) before those from b.
         unsafe { _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(v))) }
     }
+}
+
+/// # Safety
+/// As for [`Strip::run`], and the CPU has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run<E: Ending<Avx2>, const STRIDE: usize, const MASKED: bool>(s: Avx2, strip: &Strip<'_, E>) {
+    // SAFETY: the caller's promise.
+    unsafe { strip.run::<_, STRIDE, MASKED>(s) }
 }
 
 /// # Safety

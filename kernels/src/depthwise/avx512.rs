@@ -6,7 +6,7 @@ use super::{
     general,
 };
 use crate::{Isa, ending::Ending, simd::Avx512};
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, hint::black_box};
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x16-avx512",
@@ -17,15 +17,9 @@ pub(super) static KERNEL: Kernel = Kernel {
 
 impl Variant for Avx512 {
     #[inline(always)]
-    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: Strip<'_, E>) {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-        #[inline(never)]
-        unsafe fn outlined<E: Ending<Avx512>, const STRIDE: usize, const MASKED: bool>(s: Avx512, strip: Strip<'_, E>) {
-            // SAFETY: the caller's promise.
-            unsafe { strip.run::<_, STRIDE, MASKED>(s) }
-        }
+    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: &Strip<'_, E>) {
         // SAFETY: the caller's promise, and the value proves that the CPU has the features.
-        unsafe { outlined::<E, STRIDE, MASKED>(self, strip) }
+        unsafe { black_box(run::<E, STRIDE, MASKED> as unsafe fn(Avx512, &Strip<'_, E>))(self, strip) }
     }
     #[inline(always)]
     fn deal(self, a: __m512, b: __m512) -> (__m512, __m512) {
@@ -40,6 +34,14 @@ impl Variant for Avx512 {
             _mm512_castpd_ps(_mm512_permutexvar_pd(order, _mm512_castps_pd(v)))
         }
     }
+}
+
+/// # Safety
+/// As for [`Strip::run`], and the CPU has AVX-512 F, BW, DQ and VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn run<E: Ending<Avx512>, const STRIDE: usize, const MASKED: bool>(s: Avx512, strip: &Strip<'_, E>) {
+    // SAFETY: the caller's promise.
+    unsafe { strip.run::<_, STRIDE, MASKED>(s) }
 }
 
 /// # Safety

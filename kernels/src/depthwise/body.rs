@@ -4,17 +4,18 @@ use super::Call;
 use crate::{
     ending::{Any, Bounded, Ending},
     simd::Simd,
-    window::strips,
+    window::{Image, Window, strips},
 };
 use std::ops::Range;
 
 /// What a variant has of its own.
 pub(super) trait Variant: Simd {
-    /// [`Strip::run`] in a function of its own, so that each kind has all registers.
+    /// [`Strip::run`] in a function of its own, so that each kind has all registers: called through a pointer that the compiler can't see through, since
+    /// an `#[inline(never)]` only counts for callers with the same features.
     ///
     /// # Safety
     /// As for [`Strip::run`].
-    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: Strip<'_, E>);
+    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: &Strip<'_, E>);
 
     /// The elements with even and with odd index of `a` and `b`, both in the same order, which may be any that is cheap.
     #[inline(always)]
@@ -29,11 +30,21 @@ pub(super) trait Variant: Simd {
     }
 }
 
-/// 3x3 windows, undilated: goes down a strip and loads each input row once, for the sums of all output rows whose windows hold it. So only weights,
-/// sums and one row of inputs are in registers.
+/// Whether [`three`] computes it: 3x3 windows without dilation, of stride one or two, of which at most the first output row's lack the first row and
+/// the last one's the last. With few cases less of the time goes into telling them apart.
+pub(super) fn is_three(window: &Window, input: &Image, output: &Image) -> bool {
+    let stride = window.stride[0];
+    *window == Window { kernel: [3; 2], stride: [stride; 2], dilation: [1; 2], pad: window.pad }
+        && stride <= 2
+        && window.pad[0] <= 1
+        && (output.height - 1) * stride + 2 <= input.height + window.pad[0]
+}
+
+/// Goes down a strip and loads each input row once, for the sums of all output rows whose windows hold it. So only weights, sums and one row of inputs
+/// are in registers.
 ///
 /// # Safety
-/// As for [`crate::call::Run::run`]; the window is of size 3x3, has this stride, one or two, and no dilation.
+/// As for [`crate::call::Run::run`]; the call is what [`is_three`] says, with this stride.
 #[inline(always)]
 pub(super) unsafe fn three<S: Variant, const STRIDE: usize>(s: S, call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
@@ -69,9 +80,9 @@ unsafe fn planes<S: Variant, const STRIDE: usize>(
             // SAFETY: the loads stay within rows of the input: all lanes do, or those that the masks leave.
             unsafe {
                 if whole {
-                    s.run::<_, STRIDE, false>(strip);
+                    s.run::<_, STRIDE, false>(&strip);
                 } else {
-                    s.run::<_, STRIDE, true>(strip);
+                    s.run::<_, STRIDE, true>(&strip);
                 }
             }
         }
@@ -94,7 +105,7 @@ impl<E> Strip<'_, E> {
     /// # Safety
     /// As for [`three`]; with `MASKED` false, all lanes of all loads lie in the image.
     #[inline(always)]
-    pub(super) unsafe fn run<S: Variant, const STRIDE: usize, const MASKED: bool>(self, s: S)
+    pub(super) unsafe fn run<S: Variant, const STRIDE: usize, const MASKED: bool>(&self, s: S)
     where
         E: Ending<S>,
     {
@@ -107,39 +118,40 @@ impl<E> Strip<'_, E> {
     /// # Safety
     /// As for [`Self::run`].
     #[inline(always)]
-    unsafe fn dense<S: Simd, const MASKED: bool>(self, s: S)
+    unsafe fn dense<S: Simd, const MASKED: bool>(&self, s: S)
     where
         E: Ending<S>,
     {
-        let Call { input, output, window, .. } = self.call;
+        // Copies, which no store can change.
+        let (x_pitch, y_pitch) = (self.call.input.pitch, self.call.output.pitch);
+        let pad = self.call.window.pad[0];
+        let whole = self.call.input.height + pad - 2;
+        let (whole, cut) = (whole.min(self.call.output.height), whole < self.call.output.height);
         let masks = [self.mask(s, 0), self.mask(s, 1), self.mask(s, 2)];
-        // Row `i` of the window of output row `r` is at `r + i`; the input is at `top..bottom`.
-        let rows = output.height + 2;
-        let (top, bottom) = (window.pad[0].min(rows), (window.pad[0] + input.height).min(rows));
         for channel in self.channels.clone() {
             // SAFETY: rows of the input and of the output, and the caller's promise.
             unsafe {
-                let (mut x, mut y, w, bias) = self.channel(s, channel);
+                let Channel { mut x, y, w, bias } = self.channel(s, channel);
                 // The sums of the output rows that still lack two rows of inputs, and one.
-                let mut sums = [bias; 2];
-                for _ in 2..top {
-                    y = self.store(s, y, channel, bias);
+                let mut begun = bias;
+                if pad == 0 {
+                    begun = chain_from(s, bias, columns::<S, MASKED>(s, x, &masks), w[0]);
+                    x = x.wrapping_add(x_pitch);
                 }
-                for _ in top..bottom.min(2) {
-                    step::<S, MASKED>(s, x, &masks, &w, bias, &mut sums);
-                    x = x.wrapping_add(input.pitch);
+                let first = columns::<S, MASKED>(s, x, &masks);
+                x = x.wrapping_add(x_pitch);
+                let mut most = s.add(begun, chain(s, first, w[1]));
+                begun = chain_from(s, bias, first, w[0]);
+                for row in 0..whole {
+                    let last = columns::<S, MASKED>(s, x, &masks);
+                    x = x.wrapping_add(x_pitch);
+                    let done = s.add(most, chain(s, last, w[2]));
+                    most = s.add(begun, chain(s, last, w[1]));
+                    begun = chain_from(s, bias, last, w[0]);
+                    self.store(s, y, row * y_pitch, channel, done);
                 }
-                for _ in top.max(2)..bottom {
-                    let done = step::<S, MASKED>(s, x, &masks, &w, bias, &mut sums);
-                    x = x.wrapping_add(input.pitch);
-                    y = self.store(s, y, channel, done);
-                }
-                for at in bottom..rows {
-                    let done = sums[1];
-                    sums = [bias, sums[0]];
-                    if at >= 2 {
-                        y = self.store(s, y, channel, done);
-                    }
+                if cut {
+                    self.store(s, y, whole * y_pitch, channel, most);
                 }
             }
         }
@@ -150,37 +162,36 @@ impl<E> Strip<'_, E> {
     /// # Safety
     /// As for [`Self::run`].
     #[inline(always)]
-    unsafe fn strided<S: Variant, const MASKED: bool>(self, s: S)
+    unsafe fn strided<S: Variant, const MASKED: bool>(&self, s: S)
     where
         E: Ending<S>,
     {
-        let Call { input, output, window, .. } = self.call;
+        let (x_pitch, y_pitch) = (self.call.input.pitch, self.call.output.pitch);
+        let pad = self.call.window.pad[0];
+        let whole = (self.call.input.height + pad - 1) / 2;
+        let (whole, cut) = (whole.min(self.call.output.height), whole < self.call.output.height);
         let half = S::LANES as isize;
         let masks = [self.mask(s, 0), self.mask(s, half), self.mask(s, 1), self.mask(s, 1 + half)];
         for channel in self.channels.clone() {
             // SAFETY: rows of the input and of the output, and the caller's promise.
             unsafe {
-                let (x, mut y, w, bias) = self.channel(s, channel);
+                let Channel { mut x, y, w, bias } = self.channel(s, channel);
                 // The sum of the output row that still lacks two rows of inputs.
                 let mut begun = bias;
-                if window.pad[0] == 0 {
+                if pad == 0 {
                     begun = chain_from(s, bias, pairs::<S, MASKED>(s, x, &masks), w[0]);
+                    x = x.wrapping_add(x_pitch);
                 }
-                for row in 0..output.height {
-                    let at = (2 * row + 1).wrapping_sub(window.pad[0]);
-                    if at < input.height {
-                        let x = pairs::<S, MASKED>(s, x.wrapping_add(at * input.pitch), &masks);
-                        begun = s.add(begun, chain(s, x, w[1]));
-                    }
-                    let mut done = begun;
-                    begun = bias;
-                    let at = at.wrapping_add(1);
-                    if at < input.height {
-                        let x = pairs::<S, MASKED>(s, x.wrapping_add(at * input.pitch), &masks);
-                        done = s.add(done, chain(s, x, w[2]));
-                        begun = chain_from(s, bias, x, w[0]);
-                    }
-                    y = self.store(s, y, channel, s.settle(done));
+                for row in 0..whole {
+                    let most = s.add(begun, chain(s, pairs::<S, MASKED>(s, x, &masks), w[1]));
+                    let last = pairs::<S, MASKED>(s, x.wrapping_add(x_pitch), &masks);
+                    x = x.wrapping_add(2 * x_pitch);
+                    begun = chain_from(s, bias, last, w[0]);
+                    self.store(s, y, row * y_pitch, channel, s.settle(s.add(most, chain(s, last, w[2]))));
+                }
+                if cut {
+                    let most = s.add(begun, chain(s, pairs::<S, MASKED>(s, x, &masks), w[1]));
+                    self.store(s, y, whole * y_pitch, channel, s.settle(most));
                 }
             }
         }
@@ -193,68 +204,45 @@ impl<E> Strip<'_, E> {
         s.mask(-at, self.call.input.width as isize - at)
     }
 
-    /// Where row 0 of a channel's input has the first column of the first window, where row 0 of its output has the strip, the weights and the bias.
-    ///
     /// # Safety
     /// As for [`three`].
     #[inline(always)]
-    unsafe fn channel<S: Simd>(&self, s: S, channel: usize) -> (*const f32, *mut f32, [[S::V; 3]; 3], S::V) {
-        let call = self.call;
-        // SAFETY: lists and weights are as long as there are channels; the output lies in the arena.
+    unsafe fn channel<S: Simd>(&self, s: S, channel: usize) -> Channel<S> {
+        let Self { call, arena, weights, .. } = *self;
+        // SAFETY: the input and the output lie in the arena, and the weights hold a window and a bias for each channel.
         unsafe {
-            let x =
-                self.arena.wrapping_add(*call.x.offsets().get_unchecked(channel) as usize).wrapping_offset(self.left);
-            let y = self.arena.add(*call.y.get_unchecked(channel) as usize + self.column);
-            let w = self.weights.add(call.weights as usize + channel * 9);
-            let w = [load_row(s, w), load_row(s, w.add(3)), load_row(s, w.add(6))];
-            (x, y, w, s.splat(*self.weights.add(call.bias as usize + channel)))
+            let w = weights.add(call.weights as usize + channel * 9);
+            Channel {
+                x: arena.add(call.x.offsets()[channel] as usize).wrapping_offset(self.left),
+                y: arena.add(call.y[channel] as usize + self.column),
+                w: [load_row(s, w), load_row(s, w.add(3)), load_row(s, w.add(6))],
+                bias: s.splat(*weights.add(call.bias as usize + channel)),
+            }
         }
     }
 
-    /// Stores the sums of a row at `y` and gives the place of the next row.
+    /// Stores the sums of the row at `at` in the output.
     ///
     /// # Safety
-    /// `y` is in the output of the channel.
+    /// `y` is the output of the channel, and it has this row.
     #[inline(always)]
-    unsafe fn store<S: Simd>(&self, s: S, y: *mut f32, channel: usize, sum: S::V) -> *mut f32
+    unsafe fn store<S: Simd>(&self, s: S, y: *mut f32, at: usize, channel: usize, sum: S::V)
     where
         E: Ending<S>,
     {
         // SAFETY: `Extents` covers the output's rows and the overrun of the last one.
-        unsafe {
-            let at = y.offset_from(self.arena) as usize - self.call.y[channel] as usize;
-            s.store(y, self.ending.apply(s, sum, channel, at));
-            y.wrapping_add(self.call.output.pitch)
-        }
+        unsafe { s.store(y.add(at), self.ending.apply(s, sum, channel, at + self.column)) }
     }
 }
 
-/// Adds the row at `p`, with stride one, to the `sums` of output rows that lack two rows and one, and to those that lacked three, which are `bias`
-/// so far. Gives the sums that lack none.
-///
-/// # Safety
-/// The `LANES + 2` floats at `p`, or with `MASKED` what the masks leave of them, lie in the input.
-#[inline(always)]
-unsafe fn step<S: Simd, const MASKED: bool>(
-    s: S,
-    p: *const f32,
-    masks: &[S::M; 3],
-    w: &[[S::V; 3]; 3],
+/// What a strip needs of a channel.
+struct Channel<S: Simd> {
+    /// Where row 0 of the input would have the first column of the first window.
+    x: *const f32,
+    /// Where row 0 of the output has the strip.
+    y: *mut f32,
+    w: [[S::V; 3]; 3],
     bias: S::V,
-    [begun, most]: &mut [S::V; 2],
-) -> S::V {
-    // SAFETY: the caller's promise.
-    let x = unsafe {
-        [
-            load::<S, MASKED>(s, p, masks[0]),
-            load::<S, MASKED>(s, p.wrapping_add(1), masks[1]),
-            load::<S, MASKED>(s, p.wrapping_add(2), masks[2]),
-        ]
-    };
-    let done = s.add(*most, chain(s, x, w[2]));
-    *most = s.add(*begun, chain(s, x, w[1]));
-    *begun = chain_from(s, bias, x, w[0]);
-    done
 }
 
 /// A row of weights, each in all lanes.
@@ -283,6 +271,20 @@ fn chain_from<S: Simd>(s: S, start: S::V, x: [S::V; 3], w: [S::V; 3]) -> S::V {
 unsafe fn load<S: Simd, const MASKED: bool>(s: S, p: *const f32, mask: S::M) -> S::V {
     // SAFETY: the caller's promise.
     unsafe { if MASKED { s.load_masked(p, mask) } else { s.load(p) } }
+}
+
+/// The columns from `p`, `p + 1` and `p + 2` on.
+///
+/// # Safety
+/// The `LANES + 2` floats at `p`, or with `MASKED` what the masks leave of them, lie in the input.
+#[inline(always)]
+unsafe fn columns<S: Simd, const MASKED: bool>(s: S, p: *const f32, masks: &[S::M; 3]) -> [S::V; 3] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let second = load::<S, MASKED>(s, p.wrapping_add(1), masks[1]);
+        let third = load::<S, MASKED>(s, p.wrapping_add(2), masks[2]);
+        [load::<S, MASKED>(s, p, masks[0]), second, third]
+    }
 }
 
 /// Every second column from `p`, `p + 1` and `p + 2` on, dealt. The first come from loads of their own, so that with the usual padding of one the

@@ -28,7 +28,7 @@ pub struct Kernel {
     pub name: &'static str,
     /// The instruction set it needs.
     pub isa: Isa,
-    /// For 3x3 windows without dilation, of stride one and two.
+    /// For the usual 3x3 windows, of stride one and two.
     three: [Entry; 2],
     /// For all others, of a horizontal stride of one, of two, and of more.
     any: [Entry; 3],
@@ -49,15 +49,9 @@ pub fn available() -> impl Iterator<Item = &'static Kernel> {
 }
 
 impl Kernel {
-    fn entry(&self, window: &Window) -> Entry {
-        match *window {
-            Window { kernel: [3, 3], stride: [stride @ (1 | 2), columns], dilation: [1, 1], .. }
-                if columns == stride =>
-            {
-                self.three[stride - 1]
-            }
-            Window { stride: [_, columns], .. } => self.any[columns.min(3) - 1],
-        }
+    fn entry(&self, window: &Window, input: &Image, output: &Image) -> Entry {
+        let stride = window.stride[1];
+        if body::is_three(window, input, output) { self.three[stride - 1] } else { self.any[stride.min(3) - 1] }
     }
 }
 
@@ -111,7 +105,7 @@ impl Call {
         if let Some(residual) = &epilogue.residual {
             one_each("the number of residual planes", residual)?;
         }
-        let entry = kernel.entry(&window);
+        let entry = kernel.entry(&window, &input, &output);
         Ok(Self { kernel, entry, input, output, window, weights, bias, x, y: y.into(), epilogue })
     }
 

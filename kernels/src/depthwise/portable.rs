@@ -6,6 +6,7 @@ use super::{
     general,
 };
 use crate::{Isa, ending::Ending, simd::Portable};
+use std::hint::black_box;
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x8-portable",
@@ -16,18 +17,17 @@ pub(super) static KERNEL: Kernel = Kernel {
 
 impl Variant for Portable {
     #[inline(always)]
-    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: Strip<'_, E>) {
-        #[inline(never)]
-        unsafe fn outlined<E: Ending<Portable>, const STRIDE: usize, const MASKED: bool>(
-            s: Portable,
-            strip: Strip<'_, E>,
-        ) {
-            // SAFETY: the caller's promise.
-            unsafe { strip.run::<_, STRIDE, MASKED>(s) }
-        }
+    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: &Strip<'_, E>) {
         // SAFETY: the caller's promise.
-        unsafe { outlined::<E, STRIDE, MASKED>(self, strip) }
+        unsafe { black_box(run::<E, STRIDE, MASKED> as unsafe fn(Portable, &Strip<'_, E>))(self, strip) }
     }
+}
+
+/// # Safety
+/// As for [`Strip::run`].
+unsafe fn run<E: Ending<Portable>, const STRIDE: usize, const MASKED: bool>(s: Portable, strip: &Strip<'_, E>) {
+    // SAFETY: the caller's promise.
+    unsafe { strip.run::<_, STRIDE, MASKED>(s) }
 }
 
 /// # Safety

@@ -3,7 +3,7 @@
 use super::Call;
 use crate::{
     Planes,
-    simd::{Scalar, Simd, prefetch},
+    simd::{Scalar, Simd},
 };
 
 /// How far ahead of their use weights are asked for, in floats: 8 KiB, beyond the page that hardware prefetchers stop at.
@@ -15,31 +15,24 @@ const AHEAD: usize = 2048;
 /// As for [`crate::call::Run::run`]; the call has `V` vectors of filters.
 #[inline(always)]
 pub(super) unsafe fn run<S: Simd, const V: usize>(s: S, call: &Call, weights: *const f32, arena: *mut f32) {
-    // SAFETY: `Extents` covers every input and `V` vectors of weights for each, and of biases.
-    let (even, odd) = unsafe {
-        let mut w = weights.add(call.weights as usize);
-        let mut step = |sums: [S::V; V], input: u32| {
-            let x = s.splat(*arena.add(input as usize));
-            let row = w;
-            w = w.add(V * S::LANES);
-            for v in (0..V * S::LANES).step_by(crate::ALIGN) {
-                prefetch(row.wrapping_add(AHEAD + v));
-            }
-            std::array::from_fn(|v| s.fma(x, s.load(row.add(v * S::LANES)), sums[v]))
-        };
+    let (mut even, mut odd) = ([s.splat(0.0); V], [s.splat(0.0); V]);
+    // SAFETY: `Extents` covers every input, and `V` vectors of weights for each, and of biases.
+    unsafe {
         let bias = weights.add(call.bias as usize);
-        let mut even: [S::V; V] = std::array::from_fn(|v| s.load(bias.add(v * S::LANES)));
-        let mut odd = [s.splat(0.0); V];
+        for (v, sum) in even.iter_mut().enumerate() {
+            *sum = s.load(bias.add(v * S::LANES));
+        }
+        let mut w = weights.add(call.weights as usize);
         let (pairs, rest) = call.x.offsets().as_chunks();
         for &[a, b] in pairs {
-            even = step(even, a);
-            odd = step(odd, b);
+            add(s, &mut even, *arena.add(a as usize), w);
+            add(s, &mut odd, *arena.add(b as usize), w.add(V * S::LANES));
+            w = w.add(2 * V * S::LANES);
         }
         for &input in rest {
-            even = step(even, input);
+            add(s, &mut even, *arena.add(input as usize), w);
         }
-        (even, odd)
-    };
+    }
     let residual = call.epilogue.residual.as_ref().map(Planes::offsets);
     for (v, y) in call.y.chunks(S::LANES).enumerate().take(V) {
         let sums = s.to_array(s.add(even[v], odd[v]));
@@ -55,5 +48,21 @@ pub(super) unsafe fn run<S: Simd, const V: usize>(s: S, call: &Call, weights: *c
                 *arena.add(y as usize) = x;
             }
         }
+    }
+}
+
+/// Adds an input times its row of weights.
+///
+/// # Safety
+/// `V` vectors can be read at `w`.
+#[inline(always)]
+unsafe fn add<S: Simd, const V: usize>(s: S, sums: &mut [S::V; V], x: f32, w: *const f32) {
+    let x = s.splat(x);
+    for (v, sum) in sums.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *sum = s.fma(x, unsafe { s.load(w.add(v * S::LANES)) }, *sum);
+    }
+    for at in (0..V * S::LANES).step_by(crate::ALIGN) {
+        s.prefetch(w.wrapping_add(AHEAD + at));
     }
 }

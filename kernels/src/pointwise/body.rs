@@ -45,10 +45,13 @@ unsafe fn tiles<S: Simd, const F: usize, const P: usize>(
     for p in (begin..end).step_by(size) {
         // SAFETY: `Extents` covers all pixels of every plane, from `shift` on.
         unsafe {
-            let at = std::array::from_fn(|v| call.shift as usize + p + v * S::LANES);
-            let (w, bias) = (weights.add(call.weights as usize), weights.add(call.bias as usize));
-            let load = |plane: usize, v: usize| s.load(arena.add(plane + at[v]));
-            finish.store::<P>(accumulate(s, call.x.offsets(), w, bias, load), at);
+            let (mut at, mut x) = ([0; P], [arena.cast_const(); P]);
+            for v in 0..P {
+                at[v] = call.shift as usize + p + v * S::LANES;
+                x[v] = arena.add(at[v]);
+            }
+            let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
+            finish.store::<P>(accumulate::<S, F, P, 1>(s, call.x.offsets(), w, (x, 1)), at);
         }
     }
     end

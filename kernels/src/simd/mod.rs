@@ -15,18 +15,6 @@ pub(crate) use avx2::Avx2;
 pub(crate) use avx512::Avx512;
 pub(crate) use portable::{Portable, Scalar};
 
-/// Asks for the cache line at `p`, which need not be valid.
-#[inline(always)]
-pub(crate) fn prefetch(p: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 CPU has the instruction, and it never faults.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = p;
-}
-
 /// Work over vectors of any kind.
 pub(crate) trait Task {
     /// Implementations are `#[inline(always)]`, like every body.
@@ -44,6 +32,13 @@ pub(crate) trait Simd: Copy {
 
     /// Runs `task` in a function of its own: for what is not worth its code and registers in every kernel.
     fn outlined(self, task: impl Task);
+
+    /// Asks for the cache line of weights at `p`, which need not be valid, where that pays: on Zen 5 it takes a tenth off layers whose weights come
+    /// from far, on Zen 3, which has no AVX-512, it adds as much to others.
+    #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        let _ = p;
+    }
 
     fn splat(self, x: f32) -> Self::V;
 

@@ -6,12 +6,12 @@ use crate::{
     simd::{Avx2, Scalar},
 };
 
-pub(super) static KERNEL: Kernel = Kernel { name: "f32-softmax-1x8-avx2", isa: Isa::Avx2, vectors, single };
+pub(super) static KERNEL: Kernel = Kernel { name: "f32-softmax-1x8-avx2", isa: Isa::Avx2, planes, elements };
 
 /// # Safety
 /// As for [`body::run`], and the CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn vectors(call: &Call, _: *const f32, arena: *mut f32) {
+unsafe fn planes(call: &Call, _: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe { body::run(Avx2::assume(), call, arena) }
 }
@@ -19,7 +19,7 @@ unsafe fn vectors(call: &Call, _: *const f32, arena: *mut f32) {
 /// # Safety
 /// As for [`body::run`], and the CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn single(call: &Call, _: *const f32, arena: *mut f32) {
+unsafe fn elements(call: &Call, _: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe { body::run(Scalar, call, arena) }
 }

@@ -22,8 +22,9 @@ pub(super) unsafe fn run<S: Simd>(s: S, call: &Call, arena: *mut f32) {
                     s.store(y(i), e);
                     sum = s.add(sum, e);
                 }
+                let share = s.div(s.splat(1.0), sum);
                 for i in 0..call.n {
-                    s.store(y(i), s.div(s.load(y(i)), sum));
+                    s.store(y(i), s.mul(s.load(y(i)), share));
                 }
             }
         }

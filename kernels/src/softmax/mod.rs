@@ -24,9 +24,9 @@ pub struct Kernel {
     pub name: &'static str,
     /// The instruction set it needs.
     pub isa: Isa,
-    vectors: Entry,
+    planes: Entry,
     /// The entry for planes of one pixel.
-    single: Entry,
+    elements: Entry,
 }
 
 /// Every variant in this build, fastest first.
@@ -73,7 +73,7 @@ impl Call {
     pub fn new(kernel: &'static Kernel, spec: Spec<'_>) -> Result<Self, CallError> {
         let Spec { pixels, n, x, y } = spec;
         let shape = |what, found, expected| Err(CallError::Shape { what, found, expected });
-        let entry = if pixels == 1 { kernel.single } else { kernel.vectors };
+        let entry = if pixels == 1 { kernel.elements } else { kernel.planes };
         if pixels != 1 && !pixels.is_multiple_of(kernel.isa.lanes()) {
             return shape("the number of pixels", pixels, "one or a multiple of the vector's lanes");
         }

@@ -6,18 +6,18 @@ use crate::{
     simd::{Portable, Scalar},
 };
 
-pub(super) static KERNEL: Kernel = Kernel { name: "f32-softmax-1x8-portable", isa: Isa::Portable, vectors, single };
+pub(super) static KERNEL: Kernel = Kernel { name: "f32-softmax-1x8-portable", isa: Isa::Portable, planes, elements };
 
 /// # Safety
 /// As for [`body::run`].
-unsafe fn vectors(call: &Call, _: *const f32, arena: *mut f32) {
+unsafe fn planes(call: &Call, _: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe { body::run(Portable, call, arena) }
 }
 
 /// # Safety
 /// As for [`body::run`].
-unsafe fn single(call: &Call, _: *const f32, arena: *mut f32) {
+unsafe fn elements(call: &Call, _: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe { body::run(Scalar, call, arena) }
 }

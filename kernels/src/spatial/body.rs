@@ -67,29 +67,14 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const STRIDE: usize>(
     weights: *const f32,
     arena: *mut f32,
 ) {
-    let (mut x, mut y) = ([0; P], [0; P]);
-    for v in 0..P {
-        (x[v], y[v]) = walk.next();
-    }
+    let (mut x, mut y) = ([arena.cast_const(); P], [0; P]);
     // SAFETY: the caller's promise.
     unsafe {
-        let (w, bias) = (weights.add(call.weights as usize), weights.add(call.bias as usize));
-        let load = |tap: usize, v: usize| {
-            let x = arena.add(x[v]).add(tap);
-            match STRIDE {
-                1 => s.load(x),
-                2 => s.load_even_mixed(x),
-                _ => s.load_strided(x, call.stride),
-            }
-        };
-        let mut acc = accumulate::<S, F, P>(s, call.x.offsets(), w, bias, load);
-        if STRIDE == 2 {
-            for row in &mut acc {
-                for sums in row {
-                    *sums = s.in_order(*sums);
-                }
-            }
+        for v in 0..P {
+            let at = walk.next();
+            (x[v], y[v]) = (arena.add(at.0), at.1);
         }
-        finish.store::<P>(acc, y);
+        let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
+        finish.store::<P>(accumulate::<S, F, P, STRIDE>(s, call.x.offsets(), w, (x, call.stride)), y);
     }
 }
