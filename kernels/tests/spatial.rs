@@ -102,12 +102,12 @@ proptest! {
             let whole = run(Call::new(kernel, spec.clone()).unwrap(), &weights, &before);
 
             // One filter and one row at a time, with that filter's weights gathered.
-            for f in 0..filters {
+            for (f, &plane) in y.iter().enumerate() {
                 let own = |t: usize| weights.as_slice()[t * filters + f];
                 let weights = common::weights(&(0..=taps).map(own).collect::<Vec<_>>());
                 for r in 0..rows {
                     let x = spec.x.offsets().iter().map(|tap| tap + (r * x_step) as u32).collect::<Vec<_>>().into();
-                    let at = y[f] + (r * y_pitch) as u32;
+                    let at = plane + (r * y_pitch) as u32;
                     let spec = Spec { rows: 1, weights: 1, x, y: &[at], ..spec.clone() };
                     let single = run(Call::new(kernel, spec).unwrap(), &weights, &before);
                     let row = at as usize..at as usize + columns;

@@ -1,6 +1,5 @@
 //! What the tests of every family share.
 
-#![expect(clippy::allow_attributes, reason = "`dead_code` can't be expected: some test files use all of it")]
 #![allow(dead_code, reason = "others use a part of it")]
 
 use flgc_kernels::{Activation, Arena, Call, CallSet, Isa, Weights, WeightsBuilder};
@@ -43,6 +42,7 @@ impl Random {
 }
 
 /// Says once on standard error, past the test harness' capture, which instruction sets this CPU can't test.
+#[expect(clippy::explicit_write, reason = "`eprintln` is captured where a test passes")]
 pub(crate) fn report_absent() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
