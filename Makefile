@@ -19,6 +19,7 @@ bench: ## latency of whole networks and of kernels; nothing else should run mean
 
 golden: ## expected outputs, by ONNX Runtime (needs tools/python/requirements.txt)
 	python3 tools/python/make_golden.py tests/golden
+# The reference network's: python3 tools/python/make_reference_golden.py CIFAR_ONNX tests/golden/cifar10-reference
 
 fuzz: ## ten minutes each (needs cargo-fuzz); seeds are the golden networks
 	mkdir -p fuzz/corpus/load fuzz/corpus/load_plan_run

@@ -1,4 +1,4 @@
-//! Step 6: which kernel runs a layer, and in which tiles. The thresholds were measured; `docs/performance.md` has the figures.
+//! Step 6: which kernel runs a layer, and in which tiles.
 
 use super::net::Conv;
 use flgc_kernels::{Isa, depthwise, elementwise, linear, pointwise, pool, resize, softmax, spatial};
