@@ -21,6 +21,8 @@
 //! | [`gather`] | single elements copied to a run | portable |
 //! | [`pool`] | windows and whole planes, largest or mean | avx512, avx2, portable |
 //! | [`resize`] | planes resized, nearest or bilinear | avx512, avx2, portable |
+//!
+//! With the feature `matmul`, the module of that name offers general matrix products, for training.
 
 mod activation;
 mod block;
@@ -33,6 +35,8 @@ pub mod fill;
 pub mod gather;
 mod isa;
 pub mod linear;
+#[cfg(feature = "matmul")]
+pub mod matmul;
 pub mod pointwise;
 pub mod pool;
 pub mod resize;

@@ -1,0 +1,83 @@
+//! Activations.
+
+use super::{Affine, Float, LANES};
+
+/// An activation of a batch, or a gradient of one: a vector for each part, laid out `[c][h][w][LANES]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Act<F> {
+    /// Channels.
+    pub c: usize,
+    /// Rows.
+    pub h: usize,
+    /// Columns.
+    pub w: usize,
+    /// The parts.
+    pub parts: Vec<Vec<F>>,
+}
+
+impl<F> Act<F> {
+    /// Numbers of one channel of a part: `h * w * LANES`.
+    #[must_use]
+    pub const fn plane(&self) -> usize {
+        self.h * self.w * LANES
+    }
+}
+
+/// What a layer reads: an activation as it is, or the raw output of a convolution, whose norm and ReLU are still to be applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a, F> {
+    /// What is stored.
+    pub raw: &'a Act<F>,
+    /// The norm, which is followed by a ReLU.
+    pub norm: Option<&'a Affine<F>>,
+}
+
+impl<'a, F: Float> Source<'a, F> {
+    /// An activation as it is.
+    #[must_use]
+    pub const fn plain(raw: &'a Act<F>) -> Self {
+        Self { raw, norm: None }
+    }
+
+    /// Columns `from..` of channel `channel` of a part, as many as `y` takes.
+    pub(super) fn read(&self, part: usize, channel: usize, from: usize, y: &mut [F]) {
+        let x = &self.raw.parts[part][channel * self.raw.plane() + from..][..y.len()];
+        match self.norm {
+            None => y.copy_from_slice(x),
+            Some(norm) => super::rows::affine(x, norm.scale[channel], norm.shift[channel], true, y),
+        }
+    }
+}
+
+/// Memory that is used again: fresh pages cost more than most layers.
+#[derive(Debug)]
+pub struct Buffers<F> {
+    free: Vec<Vec<F>>,
+}
+
+impl<F> Default for Buffers<F> {
+    fn default() -> Self {
+        Self { free: Vec::new() }
+    }
+}
+
+impl<F: Float> Buffers<F> {
+    /// An activation of that shape, with whatever numbers were there.
+    pub fn take(&mut self, [c, h, w]: [usize; 3], parts: usize) -> Act<F> {
+        let parts = (0..parts).map(|_| self.vector(c * h * w * LANES)).collect();
+        Act { c, h, w, parts }
+    }
+
+    fn vector(&mut self, len: usize) -> Vec<F> {
+        let fits = self.free.iter().enumerate().filter(|(_, free)| free.capacity() >= len);
+        let best = fits.min_by_key(|(_, free)| free.capacity()).map(|(index, _)| index);
+        let mut vector = best.map_or_else(|| Vec::with_capacity(len), |index| self.free.swap_remove(index));
+        vector.resize(len, F::zero());
+        vector
+    }
+
+    /// Takes an activation back.
+    pub fn give(&mut self, act: Act<F>) {
+        self.free.extend(act.parts);
+    }
+}

@@ -1,0 +1,64 @@
+//! Layers with explicit forward and backward passes over a float type: f32 to train, f64 to check gradients.
+//!
+//! **Parts.** A batch is cut into parts of [`LANES`] pictures. An activation of a part is laid out `[c][h][w][LANES]`: the pictures are
+//! innermost, so every loop is a loop over lanes, at any stride and any number of channels, and the channels of a group are rows
+//! that can be gathered in any order. Threads share out whole parts, each part adds up its own gradients, and these are added in the
+//! order of the parts: results do not depend on the number of threads.
+//!
+//! **Stored once.** Only the raw outputs of convolutions are kept for the backward pass. Batch norm and ReLU are applied by whoever
+//! reads them ([`Source`]), which halves memory and memory traffic; statistics are summed while an output is in cache.
+
+mod act;
+mod depthwise;
+pub mod groups;
+mod head;
+pub mod mobilenet;
+mod norm;
+mod param;
+mod pointwise;
+mod rows;
+mod unit;
+
+pub use act::{Act, Buffers, Source};
+pub use depthwise::Depthwise;
+pub use head::{Head, Score};
+pub use norm::{Affine, Norm, Sums};
+pub use param::{Kind, Param};
+pub use pointwise::Pointwise;
+pub use unit::{Conv, Unit};
+
+pub use crate::data::batches::LANES;
+
+/// The numbers that layers compute with.
+pub trait Float:
+    num_traits::Float
+    + num_traits::NumAssign
+    + num_traits::FromPrimitive
+    + std::iter::Sum
+    + std::fmt::Debug
+    + Default
+    + flgc_kernels::matmul::Element
+{
+    /// The nearest number to `x`.
+    fn of(x: f64) -> Self;
+    /// As a double.
+    fn f64(self) -> f64;
+}
+
+impl Float for f32 {
+    fn of(x: f64) -> Self {
+        x as Self
+    }
+    fn f64(self) -> f64 {
+        self.into()
+    }
+}
+
+impl Float for f64 {
+    fn of(x: f64) -> Self {
+        x
+    }
+    fn f64(self) -> f64 {
+        self
+    }
+}

@@ -1,0 +1,272 @@
+//! 1x1 convolutions, dense or grouped: `y[n] = sum over the channels c of n's group of w[n][c] x[c]`.
+//!
+//! A chunk of columns is gathered into a scratch in the order of the groups, so that each group is a small matrix product. Only weights inside
+//! groups are multiplied, unless the straight-through gradient asks for the derivative by masked ones.
+
+use super::{
+    Act, Float, LANES, Param, Source, Sums,
+    groups::{Assignment, Estimator, Membership, Order},
+    norm::add_sums,
+    param::add_in_order,
+    rows,
+};
+use flgc_kernels::matmul::{Mat, MatMut, matmul, matmul_add};
+use rayon::prelude::*;
+
+/// Numbers in the scratch of a chunk: they should stay in the second-level cache.
+const CHUNK: usize = 64 << 10;
+/// Between rows of a scratch, so that they do not fall on the same lines of the cache.
+const GAP: usize = LANES;
+
+/// A 1x1 convolution with stride 1 and without bias.
+#[derive(Clone, Debug)]
+pub struct Pointwise<F> {
+    /// Channels.
+    pub c: usize,
+    /// Filters.
+    pub n: usize,
+    /// Dense weights, `[n][c]`: masked ones stay alive.
+    pub weight: Param<F>,
+    /// Learned groups.
+    pub members: Option<Membership<F>>,
+    assignment: Assignment,
+    order: Order,
+    /// Weights inside groups, group after group, `[filters][channels]`.
+    packed: Vec<F>,
+}
+
+impl<F: Float> Pointwise<F> {
+    /// With these weights, in fixed groups.
+    #[must_use]
+    pub fn fixed(weight: Param<F>, assignment: Assignment) -> Self {
+        let (c, n) = (assignment.of_channel.len(), assignment.of_filter.len());
+        let order = Order::new(&assignment);
+        let mut layer = Self { c, n, weight, members: None, packed: Vec::new(), order, assignment };
+        layer.refresh();
+        layer
+    }
+
+    /// With these weights, in learned groups.
+    #[must_use]
+    pub fn learned(weight: Param<F>, members: Membership<F>) -> Self {
+        let layer = Self::fixed(weight, members.assignment());
+        Self { members: Some(members), ..layer }
+    }
+
+    /// The group of each channel and filter.
+    #[must_use]
+    pub const fn assignment(&self) -> &Assignment {
+        &self.assignment
+    }
+
+    /// To be called after weights or logits have changed.
+    pub fn refresh(&mut self) {
+        if let Some(members) = &self.members {
+            let assignment = members.assignment();
+            if assignment != self.assignment {
+                self.order = Order::new(&assignment);
+                self.assignment = assignment;
+            }
+        }
+        self.packed.clear();
+        self.packed.extend(inside(&self.order, self.c).map(|index| self.weight.value[index]));
+    }
+
+    /// Whether the derivative by masked weights is needed.
+    fn needs_masked(&self) -> bool {
+        self.members.as_ref().is_some_and(|members| members.learning && members.estimator == Estimator::Row)
+    }
+
+    /// Computes `y`; returns the sums of its values and of their squares.
+    pub fn forward(&self, x: Source<'_, F>, y: &mut Act<F>) -> Sums {
+        let plane = y.plane();
+        let part = |(part, y): (usize, &mut Vec<F>)| {
+            let mut scratch = Scratch::new(self, plane);
+            let mut sums = vec![[0.0; 2]; self.n];
+            for from in (0..plane).step_by(scratch.cols) {
+                let cols = scratch.cols.min(plane - from);
+                scratch.read(self, x, part, from, cols);
+                scratch.multiply(self, cols);
+                for (row, &filter) in self.order.filters.iter().enumerate() {
+                    let result = &scratch.y[row * scratch.stride..][..cols];
+                    y[filter * plane + from..][..cols].copy_from_slice(result);
+                    let [sum, squares] = rows::moments(result);
+                    sums[filter][0] += sum;
+                    sums[filter][1] += squares;
+                }
+            }
+            sums
+        };
+        let parts: Vec<Sums> = y.parts.par_iter_mut().enumerate().map(part).collect();
+        add_sums(parts)
+    }
+
+    /// Computes the gradients of the weights and logits and, unless `dx` is `None`, that of the input.
+    ///
+    /// `g` is the gradient of the norm's output, `coefficients` are those of [`super::Norm::backward`]. The gradient of an input that is read through
+    /// a norm and a ReLU is the one before the ReLU; its sums are returned for that norm. With `add` it is added to what `dx` holds.
+    pub fn backward(
+        &mut self,
+        x: Source<'_, F>,
+        y: &Act<F>,
+        g: &Act<F>,
+        coefficients: &[[F; 3]],
+        dx: Option<(&mut Act<F>, bool)>,
+    ) -> Sums {
+        let (plane, masked) = (y.plane(), self.needs_masked());
+        let layer = &*self;
+        let (mut targets, add) = match dx {
+            Some((dx, add)) => (dx.parts.iter_mut().map(Some).collect(), add),
+            None => (g.parts.iter().map(|_| None).collect::<Vec<_>>(), false),
+        };
+        let part = |(part, dx): (usize, &mut Option<&mut Vec<F>>)| {
+            let mut scratch = Scratch::new(layer, plane);
+            let mut dw = vec![F::zero(); if masked { layer.n * layer.c } else { layer.order.weights() }];
+            let mut sums = vec![[0.0; 2]; layer.c];
+            for from in (0..plane).step_by(scratch.cols) {
+                let cols = scratch.cols.min(plane - from);
+                scratch.read(layer, x, part, from, cols);
+                for (row, &filter) in layer.order.filters.iter().enumerate() {
+                    let at = filter * plane + from..filter * plane + from + cols;
+                    let dy = &mut scratch.y[row * scratch.stride..][..cols];
+                    rows::combine(&g.parts[part][at.clone()], &y.parts[part][at], coefficients[filter], dy);
+                }
+                scratch.add_weight_gradient(layer, cols, masked, &mut dw);
+                let Some(dx) = dx else { continue };
+                scratch.multiply_transposed(layer, cols);
+                for (row, &channel) in layer.order.channels.iter().enumerate() {
+                    let at = row * scratch.stride..row * scratch.stride + cols;
+                    let to = channel * plane + from..channel * plane + from + cols;
+                    let (d, a) = (&scratch.dx[at.clone()], &scratch.x[at]);
+                    match x.norm {
+                        Some(norm) => {
+                            let raw = &x.raw.parts[part][to.clone()];
+                            let [sum, product] = rows::relu_gradient(d, a, raw, norm.mean[channel], &mut dx[to]);
+                            sums[channel][0] += sum;
+                            sums[channel][1] += product;
+                        }
+                        None if add => rows::add(d, &mut dx[to]),
+                        None => dx[to].copy_from_slice(d),
+                    }
+                }
+            }
+            (dw, sums)
+        };
+        let parts: Vec<(Vec<F>, Sums)> = targets.par_iter_mut().enumerate().map(part).collect();
+        let (weights, sums): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        self.learn(masked, weights);
+        add_sums(sums)
+    }
+
+    /// Gradients of the weights and logits from those of the parts.
+    fn learn(&mut self, masked: bool, parts: Vec<Vec<F>>) {
+        let mut dw = vec![F::zero(); if masked { self.n * self.c } else { self.order.weights() }];
+        add_in_order(&mut dw, parts);
+        let learning = self.members.as_mut().filter(|members| members.learning);
+        let mut by_mask = vec![F::zero(); if learning.is_some() { self.n * self.c } else { 0 }];
+        self.weight.grad.fill(F::zero());
+        if masked {
+            let order = &self.order;
+            for (dw, &filter) in dw.chunks_exact(self.c).zip(&order.filters) {
+                for (&dw, &channel) in dw.iter().zip(&order.channels) {
+                    let index = filter * self.c + channel;
+                    by_mask[index] = dw * self.weight.value[index];
+                    if self.assignment.of_filter[filter] == self.assignment.of_channel[channel] {
+                        self.weight.grad[index] = dw;
+                    }
+                }
+            }
+        } else {
+            for (index, dw) in inside(&self.order, self.c).zip(dw) {
+                self.weight.grad[index] = dw;
+                if learning.is_some() {
+                    by_mask[index] = dw * self.weight.value[index];
+                }
+            }
+        }
+        if let Some(members) = learning {
+            members.backward(&by_mask, &self.assignment);
+        }
+    }
+}
+
+/// Where the weights inside groups lie among the dense ones, group after group.
+fn inside(order: &Order, c: usize) -> impl Iterator<Item = usize> {
+    order.groups.iter().flat_map(move |group| {
+        let filters = &order.filters[group.filters.clone()];
+        filters.iter().flat_map(move |filter| {
+            order.channels[group.channels.clone()].iter().map(move |channel| filter * c + channel)
+        })
+    })
+}
+
+/// A chunk of columns: its rows in the order of the groups.
+struct Scratch<F> {
+    cols: usize,
+    stride: usize,
+    /// Input.
+    x: Vec<F>,
+    /// Output, or its gradient.
+    y: Vec<F>,
+    /// Gradient of the input.
+    dx: Vec<F>,
+}
+
+impl<F: Float> Scratch<F> {
+    fn new(layer: &Pointwise<F>, plane: usize) -> Self {
+        let cols = (CHUNK / (layer.c + layer.n) / 64 * 64).clamp(128, 1024).min(plane);
+        let stride = cols + GAP;
+        Self {
+            cols,
+            stride,
+            x: vec![F::zero(); layer.c * stride],
+            y: vec![F::zero(); layer.n * stride],
+            dx: Vec::new(),
+        }
+    }
+
+    fn read(&mut self, layer: &Pointwise<F>, x: Source<'_, F>, part: usize, from: usize, cols: usize) {
+        for (row, &channel) in layer.order.channels.iter().enumerate() {
+            x.read(part, channel, from, &mut self.x[row * self.stride..][..cols]);
+        }
+    }
+
+    /// `y = w x` in each group.
+    fn multiply(&mut self, layer: &Pointwise<F>, cols: usize) {
+        for group in &layer.order.groups {
+            let (channels, filters) = (group.channels.len(), group.filters.len());
+            let w = Mat::new(&layer.packed[group.weights.clone()], filters, channels, channels);
+            let x = Mat::new(&self.x[group.channels.start * self.stride..], channels, cols, self.stride);
+            let y = &mut self.y[group.filters.start * self.stride..];
+            matmul(MatMut::new(y, filters, cols, self.stride), w, x);
+        }
+    }
+
+    /// `dx = w^T dy` in each group.
+    fn multiply_transposed(&mut self, layer: &Pointwise<F>, cols: usize) {
+        self.dx.resize(self.x.len(), F::zero());
+        for group in &layer.order.groups {
+            let (channels, filters) = (group.channels.len(), group.filters.len());
+            let w = Mat::new(&layer.packed[group.weights.clone()], filters, channels, channels);
+            let dy = Mat::new(&self.y[group.filters.start * self.stride..], filters, cols, self.stride);
+            let dx = &mut self.dx[group.channels.start * self.stride..];
+            matmul(MatMut::new(dx, channels, cols, self.stride), w.t(), dy);
+        }
+    }
+
+    /// `dw += dy x^T`, in each group or, with `masked`, everywhere.
+    fn add_weight_gradient(&self, layer: &Pointwise<F>, cols: usize, masked: bool, dw: &mut [F]) {
+        if masked {
+            let (x, dy) =
+                (Mat::new(&self.x, layer.c, cols, self.stride), Mat::new(&self.y, layer.n, cols, self.stride));
+            matmul_add(MatMut::new(dw, layer.n, layer.c, layer.c), dy, x.t());
+            return;
+        }
+        for group in &layer.order.groups {
+            let (channels, filters) = (group.channels.len(), group.filters.len());
+            let x = Mat::new(&self.x[group.channels.start * self.stride..], channels, cols, self.stride);
+            let dy = Mat::new(&self.y[group.filters.start * self.stride..], filters, cols, self.stride);
+            matmul_add(MatMut::new(&mut dw[group.weights.clone()], filters, channels, channels), dy, x.t());
+        }
+    }
+}

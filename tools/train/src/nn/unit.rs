@@ -1,0 +1,146 @@
+//! A convolution and the batch norm behind it.
+
+use super::{Act, Affine, Buffers, Depthwise, Float, LANES, Norm, Param, Pointwise, Source, Sums, norm};
+
+/// The kinds of convolution.
+#[derive(Clone, Debug)]
+pub enum Conv<F> {
+    /// 1x1, dense or grouped.
+    Pointwise(Pointwise<F>),
+    /// 3x3, each channel on its own.
+    Depthwise(Depthwise<F>),
+}
+
+/// A convolution, its batch norm, and what it remembers of the last forward pass.
+#[derive(Debug)]
+pub struct Unit<F> {
+    /// Its name.
+    pub name: String,
+    /// The convolution.
+    pub conv: Conv<F>,
+    /// The batch norm.
+    pub norm: Norm<F>,
+    /// Raw output of the convolution, before the norm.
+    y: Option<Act<F>>,
+    /// The norm as it was applied.
+    affine: Option<Affine<F>>,
+}
+
+const ORDER: &str = "a unit runs forward before it is read or runs backward";
+
+impl<F: Float> Unit<F> {
+    /// A convolution with a fresh norm.
+    #[must_use]
+    pub fn new(name: String, conv: Conv<F>) -> Self {
+        let norm = Norm::new(
+            &name,
+            match &conv {
+                Conv::Pointwise(conv) => conv.n,
+                Conv::Depthwise(conv) => conv.c,
+            },
+        );
+        Self { name, conv, norm, y: None, affine: None }
+    }
+
+    /// Shape of the output for an input of `h x w`.
+    #[must_use]
+    pub fn output(&self, h: usize, w: usize) -> [usize; 3] {
+        match &self.conv {
+            Conv::Pointwise(conv) => [conv.n, h, w],
+            Conv::Depthwise(conv) => {
+                let [h, w] = conv.output(h, w);
+                [conv.c, h, w]
+            }
+        }
+    }
+
+    /// Computes the raw output; with `training` the norm takes the statistics of this batch, else the running ones.
+    pub fn forward(&mut self, x: Source<'_, F>, training: bool, buffers: &mut Buffers<F>) {
+        let shape = self.output(x.raw.h, x.raw.w);
+        let mut y = self.y.take().unwrap_or_else(|| buffers.take(shape, x.raw.parts.len()));
+        let sums = match &self.conv {
+            Conv::Pointwise(conv) => conv.forward(x, &mut y),
+            Conv::Depthwise(conv) => conv.forward(x, &mut y),
+        };
+        let count = count(&y);
+        self.affine = Some(if training { self.norm.with_batch(&sums, count) } else { self.norm.with_running() });
+        self.y = Some(y);
+    }
+
+    /// The raw output of the last forward pass, and the norm for it.
+    ///
+    /// # Panics
+    /// If there was none.
+    #[must_use]
+    pub fn raw(&self) -> (&Act<F>, &Affine<F>) {
+        self.y.as_ref().zip(self.affine.as_ref()).expect(ORDER)
+    }
+
+    /// The output, through norm and ReLU, for the next layer to read.
+    #[must_use]
+    pub fn source(&self) -> Source<'_, F> {
+        let (raw, norm) = self.raw();
+        Source { raw, norm: Some(norm) }
+    }
+
+    /// The sums that [`Unit::backward`] wants, for a gradient `g` of the norm's output that is complete.
+    #[must_use]
+    pub fn sums(&self, g: &Act<F>) -> Sums {
+        let (raw, affine) = self.raw();
+        norm::gradient_sums(g, raw, affine)
+    }
+
+    /// Gradients of everything learned from the gradient `g` of the norm's output and its sums. For a 1x1 convolution: the gradient of the
+    /// input goes to `dx`, on top of what is there with `add`; `None`: it is not wanted.
+    ///
+    /// # Panics
+    /// If this is no 1x1 convolution.
+    pub fn backward(&mut self, x: Source<'_, F>, g: &Act<F>, sums: &Sums, dx: Option<(&mut Act<F>, bool)>) -> Sums {
+        let (y, affine) = self.y.as_ref().zip(self.affine.as_ref()).expect(ORDER);
+        let coefficients = self.norm.backward(affine, sums, count(y));
+        let Conv::Pointwise(conv) = &mut self.conv else { panic!("{} is no 1x1 convolution", self.name) };
+        conv.backward(x, y, g, &coefficients, dx)
+    }
+
+    /// As [`Unit::backward`] for a depthwise convolution, which uses `g` up and returns the gradient of the input.
+    ///
+    /// # Panics
+    /// If this is no depthwise convolution.
+    pub fn backward_depthwise(
+        &mut self,
+        x: Source<'_, F>,
+        g: Act<F>,
+        sums: &Sums,
+        buffers: &mut Buffers<F>,
+    ) -> (Act<F>, Sums) {
+        let (y, affine) = self.y.as_ref().zip(self.affine.as_ref()).expect(ORDER);
+        let coefficients = self.norm.backward(affine, sums, count(y));
+        let Conv::Depthwise(conv) = &mut self.conv else { panic!("{} is no depthwise convolution", self.name) };
+        conv.backward(x, y, g, &coefficients, buffers)
+    }
+
+    /// Gives its memory back: the next batch has another size.
+    pub fn release(&mut self, buffers: &mut Buffers<F>) {
+        if let Some(y) = self.y.take() {
+            buffers.give(y);
+        }
+    }
+
+    /// Everything that is learned, in a fixed order.
+    pub fn params_mut(&mut self) -> Vec<&mut Param<F>> {
+        let mut params = match &mut self.conv {
+            Conv::Pointwise(conv) => {
+                let members = conv.members.iter_mut().flat_map(|members| [&mut members.channels, &mut members.filters]);
+                std::iter::once(&mut conv.weight).chain(members).collect()
+            }
+            Conv::Depthwise(conv) => vec![&mut conv.weight],
+        };
+        params.extend([&mut self.norm.gamma, &mut self.norm.beta]);
+        params
+    }
+}
+
+/// Numbers of each channel in a batch.
+fn count<F>(y: &Act<F>) -> usize {
+    y.parts.len() * y.h * y.w * LANES
+}
