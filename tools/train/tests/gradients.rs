@@ -65,8 +65,8 @@ impl Chain {
     fn loss(&mut self) -> f64 {
         refresh(&mut self.first);
         refresh(&mut self.second);
-        self.first.forward(Source::plain(&self.x), true, &mut self.buffers);
-        self.second.forward(self.first.source(), true, &mut self.buffers);
+        self.first.forward(Source::plain(&self.x), true, &self.buffers);
+        self.second.forward(self.first.source(), true, &self.buffers);
         let (raw, norm) = self.second.raw();
         let plane = raw.plane();
         let parts = raw.parts.iter().zip(&self.r.parts);
@@ -84,11 +84,11 @@ impl Chain {
         self.loss();
         let sums = self.second.sums(&self.r);
         let (g, sums) = if let Conv::Depthwise(_) = self.second.conv {
-            self.second.backward_depthwise(self.first.source(), self.r.clone(), &sums, &mut self.buffers)
+            self.second.backward_depthwise(self.first.source(), self.r.clone(), &sums, &self.buffers)
         } else {
             let (raw, _) = self.first.raw();
             let mut g = Act { parts: raw.parts.iter().map(|part| vec![0.0; part.len()]).collect(), ..*raw };
-            let sums = self.second.backward(self.first.source(), &self.r, &sums, Some((&mut g, false)));
+            let sums = self.second.backward(self.first.source(), &self.r, &sums, Some((&mut g, false)), &self.buffers);
             (g, sums)
         };
         for (given, computed) in sums.iter().zip(self.first.sums(&g)) {
@@ -97,7 +97,7 @@ impl Chain {
         }
         // What is there is kept with `add`.
         let mut dx = Act { parts: self.x.parts.iter().map(|part| vec![1.0; part.len()]).collect(), ..self.x };
-        self.first.backward(Source::plain(&self.x), &g, &sums, Some((&mut dx, true)));
+        self.first.backward(Source::plain(&self.x), &g, &sums, Some((&mut dx, true)), &self.buffers);
         dx.parts.iter_mut().flatten().for_each(|dx| *dx -= 1.0);
         dx
     }
@@ -187,10 +187,10 @@ fn head_and_loss() {
     let mut unit = pointwise(&mut rng, "unit", Assignment::dense(2, 3));
     let (x, labels): (_, Vec<u16>) = (act(&mut rng, [2, 2, 3], 2), (0..LANES as u16 * 2 - 5).map(|i| i % 4).collect());
     let mut head = Head::new(weight(&mut rng, "weight", 4 * 3), weight(&mut rng, "bias", 4));
-    let mut buffers = Buffers::default();
+    let buffers = Buffers::default();
     let mut loss = |unit: &mut Unit<f64>, head: &mut Head<f64>| {
         refresh(unit);
-        unit.forward(Source::plain(&x), true, &mut buffers);
+        unit.forward(Source::plain(&x), true, &buffers);
         let scores = head.scores(unit.source());
         let score = head.loss(&scores, &labels, 0.1);
         score.loss / score.pictures as f64
@@ -203,7 +203,7 @@ fn head_and_loss() {
         assert_close(given[0], computed[0], "sum of g");
         assert_close(given[1], computed[1], "sum of g (x - mean)");
     }
-    unit.backward(Source::plain(&x), &g, &sums, None);
+    unit.backward(Source::plain(&x), &g, &sums, None, &Buffers::default());
     for which in 0..5 {
         fn param<'a>(unit: &'a mut Unit<f64>, head: &'a mut Head<f64>, which: usize) -> &'a mut Param<f64> {
             match which {
@@ -238,14 +238,14 @@ fn straight_through() {
         let assignment = conv.assignment().clone();
         let mut unit = with_offsets(&mut rng, Unit::new("layer".into(), Conv::Pointwise(conv)));
         let (x, r) = (act(&mut rng, [c, 3, 2], 2), act(&mut rng, [n, 3, 2], 2));
-        let mut buffers = Buffers::default();
+        let buffers = Buffers::default();
         // The derivative of the loss by each element of a mask that is free to be anything.
         let mut loss = |mask: &[f64]| {
             let masked = weight.value.iter().zip(mask).map(|(weight, mask)| weight * mask).collect();
             let conv = Pointwise::fixed(Param { value: masked, ..weight.clone() }, Assignment::dense(c, n));
             let mut free = Unit::new("free".into(), Conv::Pointwise(conv));
             free.norm = unit.norm.clone();
-            free.forward(Source::plain(&x), true, &mut buffers);
+            free.forward(Source::plain(&x), true, &buffers);
             let (raw, norm) = free.raw();
             let plane = raw.plane();
             let values = raw.parts.iter().zip(&r.parts).flat_map(|(raw, r)| raw.iter().zip(r).enumerate());
@@ -282,9 +282,9 @@ fn straight_through() {
             }
             gradient
         };
-        unit.forward(Source::plain(&x), true, &mut Buffers::default());
+        unit.forward(Source::plain(&x), true, &Buffers::default());
         let sums = unit.sums(&r);
-        unit.backward(Source::plain(&x), &r, &sums, None);
+        unit.backward(Source::plain(&x), &r, &sums, None, &Buffers::default());
         let (of_channel, of_filter) = (&assignment.of_channel, &assignment.of_filter);
         let channels =
             expected(&members.channels.value, of_channel, of_filter, &|channel, filter| by_mask[filter * c + channel]);

@@ -1,2 +1,5 @@
-//! The program.
-fn main() {}
+//! Trains a network with learned channel groups.
+
+fn main() -> std::process::ExitCode {
+    flgc_train::cli::main()
+}

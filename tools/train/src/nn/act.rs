@@ -1,6 +1,7 @@
 //! Activations.
 
 use super::{Affine, Float, LANES};
+use std::sync::{Mutex, PoisonError};
 
 /// An activation of a batch, or a gradient of one: a vector for each part, laid out `[c][h][w][LANES]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +45,7 @@ impl<'a, F: Float> Source<'a, F> {
         let x = &self.raw.parts[part][channel * self.raw.plane() + from..][..y.len()];
         match self.norm {
             None => y.copy_from_slice(x),
-            Some(norm) => super::rows::affine(x, norm.scale[channel], norm.shift[channel], true, y),
+            Some(norm) => super::rows::affine_relu(x, norm.scale[channel], norm.shift[channel], y),
         }
     }
 }
@@ -52,32 +53,41 @@ impl<'a, F: Float> Source<'a, F> {
 /// Memory that is used again: fresh pages cost more than most layers.
 #[derive(Debug)]
 pub struct Buffers<F> {
-    free: Vec<Vec<F>>,
+    free: Mutex<Vec<Vec<F>>>,
 }
 
 impl<F> Default for Buffers<F> {
     fn default() -> Self {
-        Self { free: Vec::new() }
+        Self { free: Mutex::default() }
     }
 }
 
 impl<F: Float> Buffers<F> {
     /// An activation of that shape, with whatever numbers were there.
-    pub fn take(&mut self, [c, h, w]: [usize; 3], parts: usize) -> Act<F> {
+    pub fn take(&self, [c, h, w]: [usize; 3], parts: usize) -> Act<F> {
         let parts = (0..parts).map(|_| self.vector(c * h * w * LANES)).collect();
         Act { c, h, w, parts }
     }
 
-    fn vector(&mut self, len: usize) -> Vec<F> {
-        let fits = self.free.iter().enumerate().filter(|(_, free)| free.capacity() >= len);
-        let best = fits.min_by_key(|(_, free)| free.capacity()).map(|(index, _)| index);
-        let mut vector = best.map_or_else(|| Vec::with_capacity(len), |index| self.free.swap_remove(index));
+    /// A vector of that length, with whatever numbers were there: the shortest that is long enough.
+    pub(super) fn vector(&self, len: usize) -> Vec<F> {
+        let best = {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            let fits = free.iter().enumerate().filter(|(_, free)| free.capacity() >= len);
+            let best = fits.min_by_key(|(_, free)| free.capacity()).map(|(index, _)| index);
+            best.map(|index| free.swap_remove(index))
+        };
+        let mut vector = best.unwrap_or_else(|| Vec::with_capacity(len));
         vector.resize(len, F::zero());
         vector
     }
 
     /// Takes an activation back.
-    pub fn give(&mut self, act: Act<F>) {
-        self.free.extend(act.parts);
+    pub fn give(&self, act: Act<F>) {
+        act.parts.into_iter().for_each(|part| self.give_vector(part));
+    }
+
+    pub(super) fn give_vector(&self, vector: Vec<F>) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(vector);
     }
 }

@@ -1,11 +1,15 @@
 //! Depthwise 3x3 convolutions, padded by one pixel, stride 1 or 2.
 
-use super::{Act, Buffers, Float, LANES, Param, Source, Sums, norm::add_sums, param::add_in_order, rows};
-use pulp::Arch;
+use super::{
+    Act, Buffers, Float, LANES, Param, Source, Sums, norm::add_sums, param::add_in_order, rows, simd::vectorised,
+};
 use rayon::prelude::*;
 
 /// Side of the window.
 const K: usize = 3;
+
+/// The weights of a channel.
+type Taps<F> = [F; K * K];
 
 /// A 3x3 convolution of each channel on its own, without bias.
 #[derive(Clone, Debug)]
@@ -18,26 +22,31 @@ pub struct Depthwise<F> {
     pub weight: Param<F>,
 }
 
-type Lanes<F> = [F; LANES];
-
-/// One channel of a part with a border of one pixel, `[h + 2][w + 2][LANES]`.
+/// One channel of a part with a border of one zero pixel, `[h + 2][w + 2][LANES]`.
 struct Padded<F> {
     w: usize,
-    data: Vec<Lanes<F>>,
+    data: Vec<F>,
 }
 
 impl<F: Float> Padded<F> {
-    fn new(h: usize, w: usize) -> Self {
-        Self { w, data: vec![[F::zero(); LANES]; (h + 2) * (w + 2)] }
+    fn new(h: usize, w: usize, buffers: &Buffers<F>) -> Self {
+        let mut data = buffers.vector((h + 2) * (w + 2) * LANES);
+        data.fill(F::zero());
+        Self { w, data }
     }
 
     /// The pixels of row `row`, without the border.
     fn row_mut(&mut self, row: usize) -> &mut [F] {
-        self.data[(row + 1) * (self.w + 2) + 1..][..self.w].as_flattened_mut()
+        &mut self.data[((row + 1) * (self.w + 2) + 1) * LANES..][..self.w * LANES]
     }
 
     fn row(&self, row: usize) -> &[F] {
-        self.data[(row + 1) * (self.w + 2) + 1..][..self.w].as_flattened()
+        &self.data[((row + 1) * (self.w + 2) + 1) * LANES..][..self.w * LANES]
+    }
+
+    /// Numbers from one row to the next.
+    const fn pitch(&self) -> usize {
+        (self.w + 2) * LANES
     }
 }
 
@@ -54,22 +63,24 @@ impl<F: Float> Depthwise<F> {
         [(h - 1) / self.stride + 1, (w - 1) / self.stride + 1]
     }
 
-    fn taps(&self, channel: usize) -> [F; K * K] {
+    fn taps(&self, channel: usize) -> Taps<F> {
         std::array::from_fn(|tap| self.weight.value[channel * K * K + tap])
     }
 
     /// Computes `y`; returns the sums of its values and of their squares.
-    pub fn forward(&self, x: Source<'_, F>, y: &mut Act<F>) -> Sums {
+    pub fn forward(&self, x: Source<'_, F>, y: &mut Act<F>, buffers: &Buffers<F>) -> Sums {
         let (h, w, plane) = (x.raw.h, x.raw.w, y.plane());
-        let columns = y.w;
+        let columns = y.w * LANES;
         let part = |(part, y): (usize, &mut Vec<F>)| -> Sums {
-            let mut padded = Padded::new(h, w);
-            let channel = |(channel, y): (usize, &mut [F])| {
+            let mut padded = Padded::new(h, w, buffers);
+            let mut sums = Sums::with_capacity(self.c);
+            for (channel, y) in y.chunks_exact_mut(plane).enumerate() {
                 read(x, part, channel, &mut padded);
-                convolve(&padded, self.taps(channel), self.stride, columns, y.as_chunks_mut().0);
-                rows::moments(y)
-            };
-            y.chunks_exact_mut(plane).enumerate().map(channel).collect()
+                convolve(&padded.data, padded.pitch(), self.taps(channel), self.stride, columns, y);
+                sums.push(rows::moments(y));
+            }
+            buffers.give_vector(padded.data);
+            sums
         };
         let parts: Vec<Sums> = y.parts.par_iter_mut().enumerate().map(part).collect();
         add_sums(parts)
@@ -87,7 +98,7 @@ impl<F: Float> Depthwise<F> {
         y: &Act<F>,
         mut g: Act<F>,
         coefficients: &[[F; 3]],
-        buffers: &mut Buffers<F>,
+        buffers: &Buffers<F>,
     ) -> (Act<F>, Sums) {
         let norm = x.norm.expect("a depthwise layer reads a norm");
         let (h, w, plane_in, plane_out) = (x.raw.h, x.raw.w, x.raw.plane(), y.plane());
@@ -98,39 +109,54 @@ impl<F: Float> Depthwise<F> {
         };
         let layer = &*self;
         let part = |((part, g), target): ((usize, &mut Vec<F>), &mut Option<&mut Vec<F>>)| {
-            let (mut a, mut da) = (Padded::new(h, w), Padded::new(h, w));
-            let mut dy = vec![[F::zero(); LANES]; y.h * y.w];
+            let (mut a, mut dy) = (Padded::new(h, w, buffers), Padded::new(h, w, buffers));
+            let mut row = buffers.vector(y.w * LANES);
             let (mut dw, mut sums) = (Vec::with_capacity(layer.c * K * K), Vec::with_capacity(layer.c));
             for channel in 0..layer.c {
                 read(x, part, channel, &mut a);
                 let out = channel * plane_out..(channel + 1) * plane_out;
-                rows::combine(&g[out.clone()], &y.parts[part][out], coefficients[channel], dy.as_flattened_mut());
-                dw.extend(weight_gradient(&a, &dy, layer.stride, y.w));
-                spread(&dy, layer.taps(channel), layer.stride, y.w, &mut da);
+                let rows_out = g[out.clone()].chunks_exact(row.len()).zip(y.parts[part][out].chunks_exact(row.len()));
+                for (index, (g, y)) in rows_out.enumerate() {
+                    // At the place of the input that the output is centred on.
+                    let to = dy.row_mut(index * layer.stride);
+                    if layer.stride == 1 {
+                        rows::combine(g, y, coefficients[channel], to);
+                    } else {
+                        rows::combine(g, y, coefficients[channel], &mut row);
+                        let pixels = to.chunks_exact_mut(LANES).step_by(layer.stride);
+                        pixels.zip(row.chunks_exact(LANES)).for_each(|(to, from)| to.copy_from_slice(from));
+                    }
+                }
+                let [h_out, w_out] = [y.h, y.w];
+                dw.extend(weight_gradient(&a.data, &dy.data, a.pitch(), layer.stride, h_out, w_out));
                 let at = channel * plane_in..(channel + 1) * plane_in;
-                let raw = x.raw.parts[part][at.clone()].chunks_exact(w * LANES);
                 let dx = match target {
-                    Some(target) => &mut target[at],
-                    None => &mut g[at],
+                    Some(target) => &mut target[at.clone()],
+                    None => &mut g[at.clone()],
                 };
+                let mut flipped = layer.taps(channel);
+                flipped.reverse();
+                convolve(&dy.data, dy.pitch(), flipped, 1, w * LANES, dx);
+                let raw = x.raw.parts[part][at].chunks_exact(w * LANES);
                 let mut sum = [0.0; 2];
                 for ((row, dx), raw) in dx.chunks_exact_mut(w * LANES).enumerate().zip(raw) {
-                    let row = rows::relu_gradient(da.row(row), a.row(row), raw, norm.mean[channel], dx);
+                    let row = rows::relu_gradient_in_place(dx, a.row(row), raw, norm.mean[channel]);
                     sum = [sum[0] + row[0], sum[1] + row[1]];
                 }
                 sums.push(sum);
             }
+            [a.data, dy.data, row].into_iter().for_each(|vector| buffers.give_vector(vector));
             (dw, sums)
         };
         let parts: Vec<(Vec<F>, Sums)> = g.parts.par_iter_mut().enumerate().zip(&mut targets).map(part).collect();
         let (weights, sums): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        add_in_order(&mut self.weight.grad, weights);
+        add_in_order(&mut self.weight.grad, &weights);
         let dx = match apart {
             Some(dx) => {
                 buffers.give(g);
                 dx
             }
-            None => Act { h, w, ..g },
+            None => g,
         };
         (dx, add_sums(sums))
     }
@@ -143,72 +169,54 @@ fn read<F: Float>(x: Source<'_, F>, part: usize, channel: usize, padded: &mut Pa
     }
 }
 
-/// Each output pixel from the nine inputs around it.
-fn convolve<F: Float>(x: &Padded<F>, taps: [F; K * K], stride: usize, columns: usize, y: &mut [Lanes<F>]) {
-    let pitch = x.w + 2;
-    Arch::new().dispatch(|| {
-        for (row, y) in y.chunks_exact_mut(columns).enumerate() {
-            let above = &x.data[row * stride * pitch..];
-            for (column, y) in y.iter_mut().enumerate() {
-                let mut sum = [F::zero(); LANES];
-                for ky in 0..K {
-                    let Some(x) = above[ky * pitch + column * stride..].first_chunk::<K>() else { continue };
-                    for kx in 0..K {
-                        for l in 0..LANES {
-                            sum[l] += taps[ky * K + kx] * x[kx][l];
+vectorised! {
+    /// Each output pixel from the nine inputs around it: `x` has a border, rows are `pitch` numbers apart there and `columns` in `y`.
+    fn convolve<F>(s, x: &'a [F], pitch: usize, taps: Taps<F>, stride: usize, columns: usize, y: &'a mut [F]) {
+        let per_pixel = F::vectors::<S>(&[F::zero(); LANES]).len();
+        let (pitch, columns) = (pitch / LANES * per_pixel, columns / LANES * per_pixel);
+        let (x, taps) = (F::vectors::<S>(x), taps.map(|tap| F::splat(s, tap)));
+        for (row, y) in F::vectors_mut::<S>(y).chunks_exact_mut(columns).enumerate() {
+            let window: [_; K] = std::array::from_fn(|ky| &x[(row * stride + ky) * pitch..][..pitch]);
+            for (column, y) in y.chunks_exact_mut(per_pixel).enumerate() {
+                let from = column * stride * per_pixel;
+                let window = window.map(|row| &row[from..from + K * per_pixel]);
+                for (v, y) in y.iter_mut().enumerate() {
+                    let mut sum = F::splat(s, F::zero());
+                    for (taps, row) in taps.as_chunks::<K>().0.iter().zip(window) {
+                        for (kx, &tap) in taps.iter().enumerate() {
+                            sum = F::fused(s, tap, row[kx * per_pixel + v], sum);
                         }
                     }
+                    *y = sum;
                 }
-                *y = sum;
             }
         }
-    });
+    }
 }
 
-/// The gradient of the taps.
-fn weight_gradient<F: Float>(x: &Padded<F>, dy: &[Lanes<F>], stride: usize, columns: usize) -> [F; K * K] {
-    let pitch = x.w + 2;
-    let mut taps = [F::zero(); K * K];
-    Arch::new().dispatch(|| {
-        // A row of the window at a time: three sums fit into registers.
-        for (ky, taps) in taps.chunks_exact_mut(K).enumerate() {
-            let mut sums = [[F::zero(); LANES]; K];
-            for (row, dy) in dy.chunks_exact(columns).enumerate() {
-                let above = &x.data[(row * stride + ky) * pitch..];
-                for (column, dy) in dy.iter().enumerate() {
-                    let Some(x) = above[column * stride..].first_chunk::<K>() else { continue };
-                    for kx in 0..K {
-                        for l in 0..LANES {
-                            sums[kx][l] += dy[l] * x[kx][l];
-                        }
-                    }
-                }
-            }
-            for (tap, sums) in taps.iter_mut().zip(sums) {
-                *tap = sums.iter().copied().sum();
-            }
-        }
-    });
-    taps
-}
-
-/// The gradient of the input: each output's gradient spread over the nine inputs around it.
-fn spread<F: Float>(dy: &[Lanes<F>], taps: [F; K * K], stride: usize, columns: usize, dx: &mut Padded<F>) {
-    let pitch = dx.w + 2;
-    Arch::new().dispatch(|| {
-        dx.data.fill([F::zero(); LANES]);
-        for (row, dy) in dy.chunks_exact(columns).enumerate() {
-            for ky in 0..K {
-                let below = &mut dx.data[(row * stride + ky) * pitch..];
-                for (column, dy) in dy.iter().enumerate() {
-                    let Some(x) = below[column * stride..].first_chunk_mut::<K>() else { continue };
-                    for kx in 0..K {
-                        for l in 0..LANES {
-                            x[kx][l] += taps[ky * K + kx] * dy[l];
+vectorised! {
+    /// The gradient of the taps; `dy` lies at the places of the inputs that it is centred on.
+    fn weight_gradient<F>(s, x: &'a [F], dy: &'a [F], pitch: usize, stride: usize, h: usize, w: usize) -> Taps<F> {
+        let per_pixel = F::vectors::<S>(&[F::zero(); LANES]).len();
+        let pitch = pitch / LANES * per_pixel;
+        let (x, dy) = (F::vectors::<S>(x), F::vectors::<S>(dy));
+        let mut sums = [F::splat(s, F::zero()); K * K];
+        for row in 0..h {
+            let window: [_; K] = std::array::from_fn(|ky| &x[(row * stride + ky) * pitch..][..pitch]);
+            let dy = &dy[(row * stride + 1) * pitch + per_pixel..][..pitch - per_pixel];
+            for column in 0..w {
+                let from = column * stride * per_pixel;
+                let dy = &dy[from..from + per_pixel];
+                let window = window.map(|row| &row[from..from + K * per_pixel]);
+                for (v, &dy) in dy.iter().enumerate() {
+                    for (sums, row) in sums.as_chunks_mut::<K>().0.iter_mut().zip(window) {
+                        for (kx, sum) in sums.iter_mut().enumerate() {
+                            *sum = F::fused(s, dy, row[kx * per_pixel + v], *sum);
                         }
                     }
                 }
             }
         }
-    });
+        sums.map(|sum| F::total(s, sum))
+    }
 }

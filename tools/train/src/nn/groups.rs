@@ -6,6 +6,7 @@
 
 use super::{Float, Kind, Param};
 use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// The group of each channel and of each filter of a layer.
@@ -130,7 +131,8 @@ impl Order {
 }
 
 /// How the gradient passes the one-hot step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Estimator {
     /// As if it were the identity: over the whole row (the paper).
     Row,
@@ -139,7 +141,8 @@ pub enum Estimator {
 }
 
 /// Where logits start.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Start {
     /// `scale * N(0, 1)`: groups of random sizes, some empty.
     Random {

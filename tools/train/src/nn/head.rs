@@ -133,7 +133,7 @@ impl<F: Float> Head<F> {
         let parts: Vec<(Vec<F>, Sums)> = g.parts.par_iter_mut().enumerate().map(part).collect();
         let (weights, sums): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let mut grad = vec![F::zero(); classes * c + classes];
-        add_in_order(&mut grad, weights);
+        add_in_order(&mut grad, &weights);
         self.bias.grad = grad.split_off(classes * c);
         self.weight.grad = grad;
         add_sums(sums)

@@ -1,8 +1,7 @@
 //! MobileNetV2 for small pictures: a 3x3 stem, blocks of expand 1x1, depthwise 3x3, project 1x1, a last 1x1, mean, fully connected.
 
 use super::{
-    Act, Affine, Buffers, Conv, Depthwise, Float, Head, Kind, LANES, Norm, Param, Pointwise, Score, Source,
-    Unit,
+    Act, Affine, Buffers, Conv, Depthwise, Float, Head, Kind, LANES, Param, Pointwise, Score, Source, Unit,
     groups::{Assignment, Estimator, Membership, Start},
     rows,
 };
@@ -171,13 +170,16 @@ impl<F: Float> MobileNet<F> {
     }
 
     /// Scores of a batch of pictures, parts of `[3][h][w][LANES]`: `[classes][LANES]` for each part.
+    ///
+    /// # Panics
+    /// If the number of parts or their size differs from the first batch's.
     pub fn forward(&mut self, pictures: &[Vec<F>], [h, w]: [usize; 2], training: bool) -> Vec<Vec<F>> {
-        if self.outs.first().is_some_and(|out| out.parts.len() != pictures.len()) {
-            self.release();
-        }
         if self.outs.is_empty() {
             self.outs.push(self.buffers.take([3 * 9, h, w], pictures.len()));
         }
+        let found = (pictures.len(), [h, w]);
+        let expected = (self.outs[0].parts.len(), [self.outs[0].h, self.outs[0].w]);
+        assert_eq!(found, expected, "a network keeps its memory for the first batch's parts and size");
         let Self { stem, blocks, last, head, outs, buffers } = self;
         shifts(pictures, &mut outs[0]);
         stem.forward(Source::plain(&outs[0]), training, buffers);
@@ -213,13 +215,14 @@ impl<F: Float> MobileNet<F> {
         let sums = head.backward(last.source(), &mut g_last);
         // The gradient of the output of a block.
         let mut g = buffers.take(shape_of(x), parts);
-        last.backward(Source::plain(x), &g_last, &sums, Some((&mut g, false)));
+        last.backward(Source::plain(x), &g_last, &sums, Some((&mut g, false)), buffers);
         buffers.give(g_last);
         for (i, block) in blocks.iter_mut().enumerate().rev() {
             let x = &outs[i + 1];
             let mut g_wide = buffers.take(shape_of(block.depthwise.raw().0), parts);
             let sums = block.project.sums(&g);
-            let wide_sums = block.project.backward(block.depthwise.source(), &g, &sums, Some((&mut g_wide, false)));
+            let wide_sums =
+                block.project.backward(block.depthwise.source(), &g, &sums, Some((&mut g_wide, false)), buffers);
             let (g_wide, wide_sums) =
                 block.depthwise.backward_depthwise(block.expand.source(), g_wide, &wide_sums, buffers);
             // What comes around the block.
@@ -228,7 +231,7 @@ impl<F: Float> MobileNet<F> {
                 Shortcut::Unit(unit) => {
                     let mut dx = buffers.take(shape_of(x), parts);
                     let sums = unit.sums(&g);
-                    unit.backward(Source::plain(x), &g, &sums, Some((&mut dx, false)));
+                    unit.backward(Source::plain(x), &g, &sums, Some((&mut dx, false)), buffers);
                     buffers.give(g);
                     (dx, true)
                 }
@@ -237,7 +240,7 @@ impl<F: Float> MobileNet<F> {
                     (buffers.take(shape_of(x), parts), false)
                 }
             };
-            block.expand.backward(Source::plain(x), &g_wide, &wide_sums, Some((&mut dx, add)));
+            block.expand.backward(Source::plain(x), &g_wide, &wide_sums, Some((&mut dx, add)), buffers);
             buffers.give(g_wide);
             g = dx;
         }
@@ -246,28 +249,19 @@ impl<F: Float> MobileNet<F> {
         let (plane, out) = (g.plane(), &outs[1]);
         let part = |((g, a), raw): ((&mut Vec<F>, &Vec<F>), &Vec<F>)| -> Vec<[f64; 2]> {
             let channels = g.chunks_exact_mut(plane).zip(a.chunks_exact(plane)).zip(raw.chunks_exact(plane));
-            let masked = |(((g, a), raw), &mean): (((&mut [F], &[F]), &[F]), &F)| {
-                let d = g.to_vec();
-                rows::relu_gradient(&d, a, raw, mean, g)
-            };
+            let masked =
+                |(((g, a), raw), &mean): (((&mut [F], &[F]), &[F]), &F)| rows::relu_gradient_in_place(g, a, raw, mean);
             channels.zip(&norm.mean).map(masked).collect()
         };
         let sums: Vec<_> = g.parts.par_iter_mut().zip(&out.parts).zip(&raw.parts).map(part).collect();
         let sums = super::norm::add_sums(sums);
-        stem.backward(Source::plain(&outs[0]), &g, &sums, None);
+        stem.backward(Source::plain(&outs[0]), &g, &sums, None, buffers);
         buffers.give(g);
     }
 
     /// Every convolution with its norm, in the order of the network.
-    pub fn units_mut(&mut self) -> Vec<&mut Unit<F>> {
-        let blocks = self.blocks.iter_mut().flat_map(|block| {
-            let shortcut = match &mut block.shortcut {
-                Shortcut::Unit(unit) => Some(&mut **unit),
-                _ => None,
-            };
-            [&mut block.expand, &mut block.depthwise, &mut block.project].into_iter().chain(shortcut)
-        });
-        std::iter::once(&mut self.stem).chain(blocks).chain([&mut self.last]).collect()
+    pub fn units_mut(&mut self) -> impl Iterator<Item = &mut Unit<F>> {
+        units(&mut self.stem, &mut self.blocks, &mut self.last)
     }
 
     /// Every convolution with its norm, in the order of the network.
@@ -285,30 +279,34 @@ impl<F: Float> MobileNet<F> {
 
     /// Everything that is learned, in a fixed order.
     pub fn params_mut(&mut self) -> Vec<&mut Param<F>> {
-        let Self { stem, blocks, last, head, .. } = self;
-        let mut params = stem.params_mut();
-        for block in blocks {
-            for unit in [&mut block.expand, &mut block.depthwise, &mut block.project] {
-                params.extend(unit.params_mut());
-            }
-            if let Shortcut::Unit(unit) = &mut block.shortcut {
-                params.extend(unit.params_mut());
-            }
-        }
-        params.extend(last.params_mut());
-        params.extend([&mut head.weight, &mut head.bias]);
-        params
+        self.state_mut().0
     }
 
-    /// The statistics of every norm.
-    pub fn norms_mut(&mut self) -> impl Iterator<Item = &mut Norm<F>> {
-        self.units_mut().into_iter().map(|unit| &mut unit.norm)
+    /// Everything that training changes: what is learned, and each unit's name with its running mean and variance.
+    pub fn state_mut(&mut self) -> (Vec<&mut Param<F>>, Vec<(&str, [&mut Vec<F>; 2])>) {
+        let Self { stem, blocks, last, head, .. } = self;
+        let (mut params, mut statistics) = (Vec::new(), Vec::new());
+        for unit in units(stem, blocks, last) {
+            let (of_unit, running) = unit.state_mut();
+            params.extend(of_unit);
+            statistics.push(running);
+        }
+        params.extend([&mut head.weight, &mut head.bias]);
+        (params, statistics)
     }
 
     /// The grouped layers: those that are not dense by design.
     pub fn pointwise_mut(&mut self) -> impl Iterator<Item = (&str, &mut Pointwise<F>)> {
-        self.units_mut().into_iter().filter(|unit| unit.name != "stem").filter_map(|unit| match &mut unit.conv {
+        self.units_mut().filter(|unit| unit.name != "stem").filter_map(|unit| match &mut unit.conv {
             Conv::Pointwise(conv) => Some((unit.name.as_str(), conv)),
+            Conv::Depthwise(_) => None,
+        })
+    }
+
+    /// The groups of each of these layers, with its name.
+    pub fn assignments(&self) -> impl Iterator<Item = (&str, &Assignment)> {
+        self.units().into_iter().filter(|unit| unit.name != "stem").filter_map(|unit| match &unit.conv {
+            Conv::Pointwise(conv) => Some((unit.name.as_str(), conv.assignment())),
             Conv::Depthwise(_) => None,
         })
     }
@@ -342,17 +340,21 @@ impl<F: Float> MobileNet<F> {
         self.backward();
         score
     }
+}
 
-    fn release(&mut self) {
-        let mut buffers = std::mem::take(&mut self.buffers);
-        for unit in self.units_mut() {
-            unit.release(&mut buffers);
-        }
-        for out in self.outs.drain(..) {
-            buffers.give(out);
-        }
-        self.buffers = buffers;
-    }
+fn units<'a, F: Float>(
+    stem: &'a mut Unit<F>,
+    blocks: &'a mut [Block<F>],
+    last: &'a mut Unit<F>,
+) -> impl Iterator<Item = &'a mut Unit<F>> {
+    let blocks = blocks.iter_mut().flat_map(|block| {
+        let shortcut = match &mut block.shortcut {
+            Shortcut::Unit(unit) => Some(&mut **unit),
+            _ => None,
+        };
+        [&mut block.expand, &mut block.depthwise, &mut block.project].into_iter().chain(shortcut)
+    });
+    std::iter::once(stem).chain(blocks).chain([last])
 }
 
 /// What is added to the output of a block.
@@ -371,7 +373,7 @@ fn join<F: Float>(
     raw: &Act<F>,
     (norm, relu): (&Affine<F>, bool),
     around: Around<'_, F>,
-    buffers: &mut Buffers<F>,
+    buffers: &Buffers<F>,
 ) {
     if outs.len() == index {
         outs.push(buffers.take([raw.c, raw.h, raw.w], raw.parts.len()));
@@ -381,7 +383,12 @@ fn join<F: Float>(
     out[0].parts.par_iter_mut().enumerate().for_each(|(part, out)| {
         for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
             let of = |act: &Act<F>| channel * plane..channel * plane + act.plane();
-            rows::affine(&raw.parts[part][of(raw)], norm.scale[channel], norm.shift[channel], relu, out);
+            let (x, scale, shift) = (&raw.parts[part][of(raw)], norm.scale[channel], norm.shift[channel]);
+            if relu {
+                rows::affine_relu(x, scale, shift, out)
+            } else {
+                rows::affine(x, scale, shift, out)
+            }
             match &around {
                 Around::Nothing => {}
                 Around::Out(x) => rows::add(&before[*x].parts[part][of(&before[*x])], out),

@@ -17,14 +17,16 @@ mod norm;
 mod param;
 mod pointwise;
 mod rows;
+mod simd;
 mod unit;
 
 pub use act::{Act, Buffers, Source};
 pub use depthwise::Depthwise;
 pub use head::{Head, Score};
-pub use norm::{Affine, Norm, Sums};
+pub use norm::{Affine, EPSILON, Norm, Sums};
 pub use param::{Kind, Param};
 pub use pointwise::Pointwise;
+pub use simd::Vector;
 pub use unit::{Conv, Unit};
 
 pub use crate::data::batches::LANES;
@@ -33,11 +35,11 @@ pub use crate::data::batches::LANES;
 pub trait Float:
     num_traits::Float
     + num_traits::NumAssign
-    + num_traits::FromPrimitive
     + std::iter::Sum
     + std::fmt::Debug
     + Default
     + flgc_kernels::matmul::Element
+    + Vector
 {
     /// The nearest number to `x`.
     fn of(x: f64) -> Self;

@@ -4,7 +4,7 @@ use super::{Act, Float, Kind, Param, rows};
 use rayon::prelude::*;
 
 /// Added to the variance.
-pub(super) const EPSILON: f64 = 1e-5;
+pub const EPSILON: f64 = 1e-5;
 /// Share of a batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
 

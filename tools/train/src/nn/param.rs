@@ -40,10 +40,10 @@ impl<F: Float> Param<F> {
 }
 
 /// Adds lists up in order, into `sum`.
-pub(super) fn add_in_order<F: Float>(sum: &mut [F], lists: impl IntoIterator<Item = Vec<F>>) {
+pub(super) fn add_in_order<F: Float>(sum: &mut [F], lists: &[Vec<F>]) {
     sum.fill(F::zero());
     for list in lists {
-        for (sum, value) in sum.iter_mut().zip(list) {
+        for (sum, &value) in sum.iter_mut().zip(list) {
             *sum += value;
         }
     }

@@ -4,7 +4,7 @@
 //! groups are multiplied, unless the straight-through gradient asks for the derivative by masked ones.
 
 use super::{
-    Act, Float, LANES, Param, Source, Sums,
+    Act, Buffers, Float, LANES, Param, Source, Sums,
     groups::{Assignment, Estimator, Membership, Order},
     norm::add_sums,
     param::add_in_order,
@@ -59,6 +59,11 @@ impl<F: Float> Pointwise<F> {
         &self.assignment
     }
 
+    /// Where the weights inside groups lie among the dense ones: group after group, filters and channels ascending.
+    pub fn inside(&self) -> impl Iterator<Item = usize> {
+        inside(&self.order, self.c)
+    }
+
     /// To be called after weights or logits have changed.
     pub fn refresh(&mut self) {
         if let Some(members) = &self.members {
@@ -78,10 +83,10 @@ impl<F: Float> Pointwise<F> {
     }
 
     /// Computes `y`; returns the sums of its values and of their squares.
-    pub fn forward(&self, x: Source<'_, F>, y: &mut Act<F>) -> Sums {
+    pub fn forward(&self, x: Source<'_, F>, y: &mut Act<F>, buffers: &Buffers<F>) -> Sums {
         let plane = y.plane();
         let part = |(part, y): (usize, &mut Vec<F>)| {
-            let mut scratch = Scratch::new(self, plane);
+            let mut scratch = Scratch::new(self, plane, buffers);
             let mut sums = vec![[0.0; 2]; self.n];
             for from in (0..plane).step_by(scratch.cols) {
                 let cols = scratch.cols.min(plane - from);
@@ -89,12 +94,13 @@ impl<F: Float> Pointwise<F> {
                 scratch.multiply(self, cols);
                 for (row, &filter) in self.order.filters.iter().enumerate() {
                     let result = &scratch.y[row * scratch.stride..][..cols];
-                    y[filter * plane + from..][..cols].copy_from_slice(result);
-                    let [sum, squares] = rows::moments(result);
+                    let y = &mut y[filter * plane + from..][..cols];
+                    let [sum, squares] = rows::copy_with_moments(result, y);
                     sums[filter][0] += sum;
                     sums[filter][1] += squares;
                 }
             }
+            scratch.release(buffers);
             sums
         };
         let parts: Vec<Sums> = y.parts.par_iter_mut().enumerate().map(part).collect();
@@ -112,6 +118,7 @@ impl<F: Float> Pointwise<F> {
         g: &Act<F>,
         coefficients: &[[F; 3]],
         dx: Option<(&mut Act<F>, bool)>,
+        buffers: &Buffers<F>,
     ) -> Sums {
         let (plane, masked) = (y.plane(), self.needs_masked());
         let layer = &*self;
@@ -120,8 +127,9 @@ impl<F: Float> Pointwise<F> {
             None => (g.parts.iter().map(|_| None).collect::<Vec<_>>(), false),
         };
         let part = |(part, dx): (usize, &mut Option<&mut Vec<F>>)| {
-            let mut scratch = Scratch::new(layer, plane);
-            let mut dw = vec![F::zero(); if masked { layer.n * layer.c } else { layer.order.weights() }];
+            let mut scratch = Scratch::new(layer, plane, buffers);
+            let mut dw = buffers.vector(if masked { layer.n * layer.c } else { layer.order.weights() });
+            dw.fill(F::zero());
             let mut sums = vec![[0.0; 2]; layer.c];
             for from in (0..plane).step_by(scratch.cols) {
                 let cols = scratch.cols.min(plane - from);
@@ -150,16 +158,18 @@ impl<F: Float> Pointwise<F> {
                     }
                 }
             }
+            scratch.release(buffers);
             (dw, sums)
         };
         let parts: Vec<(Vec<F>, Sums)> = targets.par_iter_mut().enumerate().map(part).collect();
         let (weights, sums): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        self.learn(masked, weights);
+        self.learn(masked, &weights);
+        weights.into_iter().for_each(|weights| buffers.give_vector(weights));
         add_sums(sums)
     }
 
     /// Gradients of the weights and logits from those of the parts.
-    fn learn(&mut self, masked: bool, parts: Vec<Vec<F>>) {
+    fn learn(&mut self, masked: bool, parts: &[Vec<F>]) {
         let mut dw = vec![F::zero(); if masked { self.n * self.c } else { self.order.weights() }];
         add_in_order(&mut dw, parts);
         let learning = self.members.as_mut().filter(|members| members.learning);
@@ -213,16 +223,15 @@ struct Scratch<F> {
 }
 
 impl<F: Float> Scratch<F> {
-    fn new(layer: &Pointwise<F>, plane: usize) -> Self {
+    fn new(layer: &Pointwise<F>, plane: usize, buffers: &Buffers<F>) -> Self {
         let cols = (CHUNK / (layer.c + layer.n) / 64 * 64).clamp(128, 1024).min(plane);
         let stride = cols + GAP;
-        Self {
-            cols,
-            stride,
-            x: vec![F::zero(); layer.c * stride],
-            y: vec![F::zero(); layer.n * stride],
-            dx: Vec::new(),
-        }
+        let [x, y, dx] = [layer.c, layer.n, layer.c].map(|rows| buffers.vector(rows * stride));
+        Self { cols, stride, x, y, dx }
+    }
+
+    fn release(self, buffers: &Buffers<F>) {
+        [self.x, self.y, self.dx].into_iter().for_each(|vector| buffers.give_vector(vector));
     }
 
     fn read(&mut self, layer: &Pointwise<F>, x: Source<'_, F>, part: usize, from: usize, cols: usize) {
@@ -244,7 +253,6 @@ impl<F: Float> Scratch<F> {
 
     /// `dx = w^T dy` in each group.
     fn multiply_transposed(&mut self, layer: &Pointwise<F>, cols: usize) {
-        self.dx.resize(self.x.len(), F::zero());
         for group in &layer.order.groups {
             let (channels, filters) = (group.channels.len(), group.filters.len());
             let w = Mat::new(&layer.packed[group.weights.clone()], filters, channels, channels);

@@ -1,125 +1,122 @@
-//! Loops over rows of numbers, compiled for the instruction sets that the CPU may have.
-//!
-//! Rows are whole numbers of lanes. Sums run over [`LANES`] running sums that are added in order at the end, in double precision.
+//! Loops over rows of numbers. Sums are in double precision from one row to the next.
 
-use super::{Float, LANES};
-use pulp::Arch;
+use super::simd::vectorised;
 
-type Lanes<F> = [F; LANES];
-
-fn lanes<F>(row: &[F]) -> &[Lanes<F>] {
-    row.as_chunks().0
-}
-
-fn lanes_mut<F>(row: &mut [F]) -> &mut [Lanes<F>] {
-    row.as_chunks_mut().0
-}
-
-fn total<F: Float>(sums: Lanes<F>) -> f64 {
-    sums.iter().map(|sum| sum.f64()).sum()
-}
-
-/// `y = scale x + shift`, and `max(0, y)` with `relu`.
-pub(super) fn affine<F: Float>(x: &[F], scale: F, shift: F, relu: bool, y: &mut [F]) {
-    let (x, y) = (lanes(x), lanes_mut(y));
-    Arch::new().dispatch(|| {
-        if relu {
-            for (y, x) in y.iter_mut().zip(x) {
-                for l in 0..LANES {
-                    let value = x[l] * scale + shift;
-                    // NaN stays NaN: training must see it.
-                    y[l] = if value < F::zero() { F::zero() } else { value };
-                }
-            }
-        } else {
-            for (y, x) in y.iter_mut().zip(x) {
-                for l in 0..LANES {
-                    y[l] = x[l] * scale + shift;
-                }
-            }
+vectorised! {
+    /// `y = scale x + shift`
+    fn affine<F>(s, x: &'a [F], scale: F, shift: F, y: &'a mut [F]) {
+        let (scale, shift) = (F::splat(s, scale), F::splat(s, shift));
+        for (y, &x) in F::vectors_mut::<S>(y).iter_mut().zip(F::vectors::<S>(x)) {
+            *y = F::fused(s, x, scale, shift);
         }
-    });
+    }
 }
 
-/// `y += scale x + shift`
-pub(super) fn affine_add<F: Float>(x: &[F], scale: F, shift: F, y: &mut [F]) {
-    let (x, y) = (lanes(x), lanes_mut(y));
-    Arch::new().dispatch(|| {
-        for (y, x) in y.iter_mut().zip(x) {
-            for l in 0..LANES {
-                y[l] += x[l] * scale + shift;
-            }
+vectorised! {
+    /// `y = max(0, scale x + shift)`
+    fn affine_relu<F>(s, x: &'a [F], scale: F, shift: F, y: &'a mut [F]) {
+        let (scale, shift) = (F::splat(s, scale), F::splat(s, shift));
+        for (y, &x) in F::vectors_mut::<S>(y).iter_mut().zip(F::vectors::<S>(x)) {
+            *y = F::relu(s, F::fused(s, x, scale, shift));
         }
-    });
+    }
 }
 
-/// `y += x`
-pub(super) fn add<F: Float>(x: &[F], y: &mut [F]) {
-    let (x, y) = (lanes(x), lanes_mut(y));
-    Arch::new().dispatch(|| {
-        for (y, x) in y.iter_mut().zip(x) {
-            for l in 0..LANES {
-                y[l] += x[l];
-            }
+vectorised! {
+    /// `y += scale x + shift`
+    fn affine_add<F>(s, x: &'a [F], scale: F, shift: F, y: &'a mut [F]) {
+        let (scale, shift) = (F::splat(s, scale), F::splat(s, shift));
+        for (y, &x) in F::vectors_mut::<S>(y).iter_mut().zip(F::vectors::<S>(x)) {
+            *y = F::plus(s, *y, F::fused(s, x, scale, shift));
         }
-    });
+    }
 }
 
-/// `a g + b x + c`
-pub(super) fn combine<F: Float>(g: &[F], x: &[F], [a, b, c]: [F; 3], y: &mut [F]) {
-    let (g, x, y) = (lanes(g), lanes(x), lanes_mut(y));
-    Arch::new().dispatch(|| {
-        for ((y, g), x) in y.iter_mut().zip(g).zip(x) {
-            for l in 0..LANES {
-                y[l] = a * g[l] + (b * x[l] + c);
-            }
+vectorised! {
+    /// `y += x`
+    fn add<F>(s, x: &'a [F], y: &'a mut [F]) {
+        for (y, &x) in F::vectors_mut::<S>(y).iter_mut().zip(F::vectors::<S>(x)) {
+            *y = F::plus(s, *y, x);
         }
-    });
+    }
 }
 
-/// Sum of `x` and of its squares.
-pub(super) fn moments<F: Float>(x: &[F]) -> [f64; 2] {
-    let x = lanes(x);
-    Arch::new().dispatch(|| {
-        let (mut sum, mut squares) = ([F::zero(); LANES], [F::zero(); LANES]);
-        for x in x {
-            for l in 0..LANES {
-                sum[l] += x[l];
-                squares[l] += x[l] * x[l];
-            }
+vectorised! {
+    /// `y = a g + b x + c`
+    fn combine<F>(s, g: &'a [F], x: &'a [F], factors: [F; 3], y: &'a mut [F]) {
+        let [a, b, c] = factors.map(|factor| F::splat(s, factor));
+        let rows = F::vectors_mut::<S>(y).iter_mut().zip(F::vectors::<S>(g)).zip(F::vectors::<S>(x));
+        for ((y, &g), &x) in rows {
+            *y = F::fused(s, a, g, F::fused(s, b, x, c));
         }
-        [total(sum), total(squares)]
-    })
+    }
 }
 
-/// Sum of `g`, and of `g (x - mean)`.
-pub(super) fn gradient_sums<F: Float>(g: &[F], x: &[F], mean: F) -> [f64; 2] {
-    let (g, x) = (lanes(g), lanes(x));
-    Arch::new().dispatch(|| {
-        let (mut sum, mut product) = ([F::zero(); LANES], [F::zero(); LANES]);
-        for (g, x) in g.iter().zip(x) {
-            for l in 0..LANES {
-                sum[l] += g[l];
-                product[l] += g[l] * (x[l] - mean);
-            }
+vectorised! {
+    /// Copies `x` to `y`; returns its sum and that of its squares.
+    fn copy_with_moments<F>(s, x: &'a [F], y: &'a mut [F]) -> [f64; 2] {
+        let (mut sum, mut squares) = (F::splat(s, F::zero()), F::splat(s, F::zero()));
+        for (y, &x) in F::vectors_mut::<S>(y).iter_mut().zip(F::vectors::<S>(x)) {
+            *y = x;
+            sum = F::plus(s, sum, x);
+            squares = F::fused(s, x, x, squares);
         }
-        [total(sum), total(product)]
-    })
+        [F::total(s, sum).f64(), F::total(s, squares).f64()]
+    }
 }
 
-/// `g = d` where `a` is positive, else 0: the gradient before a ReLU that gave `a`. Returns the sums of [`gradient_sums`].
-pub(super) fn relu_gradient<F: Float>(d: &[F], a: &[F], x: &[F], mean: F, g: &mut [F]) -> [f64; 2] {
-    let (d, a, x, g) = (lanes(d), lanes(a), lanes(x), lanes_mut(g));
-    Arch::new().dispatch(|| {
-        let (mut sum, mut product) = ([F::zero(); LANES], [F::zero(); LANES]);
-        for (((g, d), a), x) in g.iter_mut().zip(d).zip(a).zip(x) {
-            for l in 0..LANES {
-                let value = if a[l] > F::zero() { d[l] } else { F::zero() };
-                g[l] = value;
-                sum[l] += value;
-                product[l] += value * (x[l] - mean);
-            }
+vectorised! {
+    /// Sum of `x` and of its squares.
+    fn moments<F>(s, x: &'a [F]) -> [f64; 2] {
+        let (mut sum, mut squares) = (F::splat(s, F::zero()), F::splat(s, F::zero()));
+        for &x in F::vectors::<S>(x) {
+            sum = F::plus(s, sum, x);
+            squares = F::fused(s, x, x, squares);
         }
-        [total(sum), total(product)]
-    })
+        [F::total(s, sum).f64(), F::total(s, squares).f64()]
+    }
+}
+
+vectorised! {
+    /// Sum of `g`, and of `g (x - mean)`.
+    fn gradient_sums<F>(s, g: &'a [F], x: &'a [F], mean: F) -> [f64; 2] {
+        let (mut sum, mut product) = (F::splat(s, F::zero()), F::splat(s, F::zero()));
+        let mean = F::splat(s, mean);
+        for (&g, &x) in F::vectors::<S>(g).iter().zip(F::vectors::<S>(x)) {
+            sum = F::plus(s, sum, g);
+            product = F::fused(s, g, F::minus(s, x, mean), product);
+        }
+        [F::total(s, sum).f64(), F::total(s, product).f64()]
+    }
+}
+
+vectorised! {
+    /// `g = d` where `a` is positive, else 0: the gradient before a ReLU that gave `a`. Returns the sums of [`gradient_sums`].
+    fn relu_gradient<F>(s, d: &'a [F], a: &'a [F], x: &'a [F], mean: F, g: &'a mut [F]) -> [f64; 2] {
+        let (mut sum, mut product) = (F::splat(s, F::zero()), F::splat(s, F::zero()));
+        let mean = F::splat(s, mean);
+        let rows = F::vectors_mut::<S>(g).iter_mut().zip(F::vectors::<S>(d)).zip(F::vectors::<S>(a)).zip(F::vectors::<S>(x));
+        for (((g, &d), &a), &x) in rows {
+            let value = F::where_positive(s, a, d);
+            *g = value;
+            sum = F::plus(s, sum, value);
+            product = F::fused(s, value, F::minus(s, x, mean), product);
+        }
+        [F::total(s, sum).f64(), F::total(s, product).f64()]
+    }
+}
+
+vectorised! {
+    /// As [`relu_gradient`], in place.
+    fn relu_gradient_in_place<F>(s, g: &'a mut [F], a: &'a [F], x: &'a [F], mean: F) -> [f64; 2] {
+        let (mut sum, mut product) = (F::splat(s, F::zero()), F::splat(s, F::zero()));
+        let mean = F::splat(s, mean);
+        for ((g, &a), &x) in F::vectors_mut::<S>(g).iter_mut().zip(F::vectors::<S>(a)).zip(F::vectors::<S>(x)) {
+            let value = F::where_positive(s, a, *g);
+            *g = value;
+            sum = F::plus(s, sum, value);
+            product = F::fused(s, value, F::minus(s, x, mean), product);
+        }
+        [F::total(s, sum).f64(), F::total(s, product).f64()]
+    }
 }

@@ -55,12 +55,12 @@ impl<F: Float> Unit<F> {
     }
 
     /// Computes the raw output; with `training` the norm takes the statistics of this batch, else the running ones.
-    pub fn forward(&mut self, x: Source<'_, F>, training: bool, buffers: &mut Buffers<F>) {
+    pub fn forward(&mut self, x: Source<'_, F>, training: bool, buffers: &Buffers<F>) {
         let shape = self.output(x.raw.h, x.raw.w);
         let mut y = self.y.take().unwrap_or_else(|| buffers.take(shape, x.raw.parts.len()));
         let sums = match &self.conv {
-            Conv::Pointwise(conv) => conv.forward(x, &mut y),
-            Conv::Depthwise(conv) => conv.forward(x, &mut y),
+            Conv::Pointwise(conv) => conv.forward(x, &mut y, buffers),
+            Conv::Depthwise(conv) => conv.forward(x, &mut y, buffers),
         };
         let count = count(&y);
         self.affine = Some(if training { self.norm.with_batch(&sums, count) } else { self.norm.with_running() });
@@ -95,11 +95,18 @@ impl<F: Float> Unit<F> {
     ///
     /// # Panics
     /// If this is no 1x1 convolution.
-    pub fn backward(&mut self, x: Source<'_, F>, g: &Act<F>, sums: &Sums, dx: Option<(&mut Act<F>, bool)>) -> Sums {
+    pub fn backward(
+        &mut self,
+        x: Source<'_, F>,
+        g: &Act<F>,
+        sums: &Sums,
+        dx: Option<(&mut Act<F>, bool)>,
+        buffers: &Buffers<F>,
+    ) -> Sums {
         let (y, affine) = self.y.as_ref().zip(self.affine.as_ref()).expect(ORDER);
         let coefficients = self.norm.backward(affine, sums, count(y));
         let Conv::Pointwise(conv) = &mut self.conv else { panic!("{} is no 1x1 convolution", self.name) };
-        conv.backward(x, y, g, &coefficients, dx)
+        conv.backward(x, y, g, &coefficients, dx, buffers)
     }
 
     /// As [`Unit::backward`] for a depthwise convolution, which uses `g` up and returns the gradient of the input.
@@ -111,7 +118,7 @@ impl<F: Float> Unit<F> {
         x: Source<'_, F>,
         g: Act<F>,
         sums: &Sums,
-        buffers: &mut Buffers<F>,
+        buffers: &Buffers<F>,
     ) -> (Act<F>, Sums) {
         let (y, affine) = self.y.as_ref().zip(self.affine.as_ref()).expect(ORDER);
         let coefficients = self.norm.backward(affine, sums, count(y));
@@ -119,15 +126,13 @@ impl<F: Float> Unit<F> {
         conv.backward(x, y, g, &coefficients, buffers)
     }
 
-    /// Gives its memory back: the next batch has another size.
-    pub fn release(&mut self, buffers: &mut Buffers<F>) {
-        if let Some(y) = self.y.take() {
-            buffers.give(y);
-        }
-    }
-
     /// Everything that is learned, in a fixed order.
     pub fn params_mut(&mut self) -> Vec<&mut Param<F>> {
+        self.state_mut().0
+    }
+
+    /// Everything that is learned, and its name with the running mean and variance.
+    pub fn state_mut(&mut self) -> (Vec<&mut Param<F>>, (&str, [&mut Vec<F>; 2])) {
         let mut params = match &mut self.conv {
             Conv::Pointwise(conv) => {
                 let members = conv.members.iter_mut().flat_map(|members| [&mut members.channels, &mut members.filters]);
@@ -135,8 +140,9 @@ impl<F: Float> Unit<F> {
             }
             Conv::Depthwise(conv) => vec![&mut conv.weight],
         };
-        params.extend([&mut self.norm.gamma, &mut self.norm.beta]);
-        params
+        let Norm { gamma, beta, mean, variance } = &mut self.norm;
+        params.extend([gamma, beta]);
+        (params, (&self.name, [mean, variance]))
     }
 }
 

@@ -1,0 +1,178 @@
+//! The state of a training after an epoch, as a safetensors file: `--resume` goes on from it as if nothing had happened.
+
+use crate::{
+    metrics::Epoch,
+    nn::{groups::Assignment, mobilenet::MobileNet},
+    settings::Settings,
+};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+/// Changes when older files can't be read any more.
+const VERSION: u32 = 1;
+/// The key of the state in the file's metadata.
+const KEY: &str = "flgc-train";
+
+/// Why a checkpoint can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// It can't be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// It is not what a training has written.
+    #[error("{}: {message}; it is no whole checkpoint: delete it to start anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// Another version wrote it.
+    #[error("{}: found a checkpoint of version {found}, expected {VERSION}: go on with the program that wrote it, or start anew in another folder", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+    },
+    /// It belongs to another training.
+    #[error("{}: it belongs to another training ({differences}): give the options and the data of that one, or start anew in another folder", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// How the settings differ.
+        differences: String,
+    },
+}
+
+/// What a training has come to, beside the network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Figures of the epochs so far.
+    pub epochs: Vec<Epoch>,
+    /// The groups of each layer with learned groups at the start: of channels, of filters.
+    pub start: Vec<[Vec<usize>; 2]>,
+}
+
+impl State {
+    /// Keeps the groups that training starts from.
+    pub fn set_start<'a>(&mut self, assignments: impl Iterator<Item = &'a Assignment>) {
+        self.start = assignments.map(|of| [of.of_channel.clone(), of.of_filter.clone()]).collect();
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    version: u32,
+    settings: Settings,
+    state: State,
+    /// Of the tensors' bytes, in the order of their names.
+    crc32c: u32,
+}
+
+/// Every list of numbers that a training changes, by name.
+fn lists(network: &mut MobileNet<f32>) -> BTreeMap<String, &mut Vec<f32>> {
+    let (params, norms) = network.state_mut();
+    let params = params.into_iter().flat_map(|param| {
+        let name = &param.name;
+        let names = [name.clone(), format!("{name}.first"), format!("{name}.second")];
+        names.into_iter().zip([&mut param.value, &mut param.first, &mut param.second])
+    });
+    let statistics = norms
+        .into_iter()
+        .flat_map(|(name, [mean, variance])| [(format!("{name}.mean"), mean), (format!("{name}.variance"), variance)]);
+    params.chain(statistics).collect()
+}
+
+/// Writes a checkpoint: to a temporary file beside `path`, which is then renamed.
+///
+/// # Errors
+/// If it can't be written; `path` is then as it was.
+pub fn save(
+    path: &Path,
+    settings: &Settings,
+    state: &State,
+    network: &mut MobileNet<f32>,
+) -> Result<(), CheckpointError> {
+    let bytes: BTreeMap<String, Vec<u8>> = lists(network)
+        .into_iter()
+        .map(|(name, list)| (name, list.iter().flat_map(|value| value.to_le_bytes()).collect()))
+        .collect();
+    let crc32c = checksum(bytes.values().map(Vec::as_slice));
+    let header = Header { version: VERSION, settings: settings.clone(), state: state.clone(), crc32c };
+    let write = || -> io::Result<()> {
+        let views = bytes.iter().map(|(name, bytes)| {
+            let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(io::Error::other)?;
+            Ok((name, view))
+        });
+        let views: Vec<_> = views.collect::<io::Result<_>>()?;
+        let metadata = HashMap::from([(KEY.to_owned(), serde_json::to_string(&header)?)]);
+        let file = safetensors::serialize(views, Some(metadata)).map_err(io::Error::other)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+        temporary.write_all(&file)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|source| CheckpointError::Io { path: path.to_owned(), source })
+}
+
+fn checksum<'a>(lists: impl Iterator<Item = &'a [u8]>) -> u32 {
+    lists.fold(0, crc32c::crc32c_append)
+}
+
+/// Brings `network` to the state of a checkpoint that was written with the same settings.
+///
+/// # Errors
+/// If it can't be read, is damaged, or belongs to another version, network, data set or training; `network` may then be partly changed.
+pub fn load(path: &Path, settings: &Settings, network: &mut MobileNet<f32>) -> Result<State, CheckpointError> {
+    let damaged = |message: String| CheckpointError::Damaged { path: path.to_owned(), message };
+    let bytes = fs::read(path).map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?;
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+    let header = header.ok_or_else(|| damaged(format!("found no metadata \"{KEY}\"")))?;
+    let header: Value = serde_json::from_str(header).map_err(|error| damaged(error.to_string()))?;
+    let version = header.get("version").and_then(Value::as_u64).unwrap_or(0);
+    if version != u64::from(VERSION) {
+        return Err(CheckpointError::Version { path: path.to_owned(), found: version });
+    }
+    let differences = settings.differences(header.get("settings").unwrap_or(&Value::Null));
+    if !differences.is_empty() {
+        return Err(CheckpointError::Other { path: path.to_owned(), differences: differences.join("; ") });
+    }
+    let header: Header = serde_json::from_value(header).map_err(|error| damaged(error.to_string()))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let found: BTreeMap<String, &[u8]> = tensors.iter().map(|(name, view)| (name.to_owned(), view.data())).collect();
+    let crc32c = checksum(found.values().copied());
+    if crc32c != header.crc32c {
+        return Err(damaged(format!("found checksum {crc32c:08x}, expected {:08x}", header.crc32c)));
+    }
+    let take = |name: &str, list: &mut Vec<f32>| {
+        let data = found.get(name).ok_or_else(|| damaged(format!("found no tensor {name}")))?;
+        let values: Vec<f32> = data.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect();
+        // Second moments are empty until they are used.
+        if values.len() != list.len() && !list.is_empty() {
+            return Err(damaged(format!("tensor {name}: found {} numbers, expected {}", values.len(), list.len())));
+        }
+        *list = values;
+        Ok(())
+    };
+    for (name, list) in lists(network) {
+        take(&name, list)?;
+    }
+    network.refresh();
+    Ok(header.state)
+}

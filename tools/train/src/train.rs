@@ -1,0 +1,310 @@
+//! The training loop.
+
+use crate::{
+    checkpoint::{self, CheckpointError, State},
+    data::batches::{self, Augment, Batch, LANES, Normalise},
+    data::{Data, Dataset},
+    export,
+    metrics::{Epoch, LayerGroups},
+    nn::{Score, groups::Assignment, mobilenet::MobileNet},
+    optim,
+    progress::{Progress, clock},
+    report::{self, Page, ReportError},
+    settings::Settings,
+};
+use flgc::{ModelError, model::DType};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+/// A training to be done.
+#[derive(Debug)]
+pub struct Job {
+    /// What it computes.
+    pub settings: Settings,
+    /// The model to write.
+    pub output: PathBuf,
+    /// Type of the model's weights.
+    pub dtype: DType,
+    /// The folder for the checkpoint, the figures and the page.
+    pub run: PathBuf,
+    /// Go on from the checkpoint in `run`, if there is one.
+    pub resume: bool,
+    /// The command, for the page.
+    pub command: String,
+}
+
+/// Why a training stops before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The folder of the run can't be made.
+    #[error("{}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// A checkpoint is there that would be lost.
+    #[error("{}: found the checkpoint of an earlier training: add --resume to go on with it, delete it, or give another folder with --run", path.display())]
+    Exists {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// The checkpoint can't be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The figures can't be written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// The model can't be written.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Training has come apart.
+    #[error(
+        "found a loss of {loss} at step {step} of epoch {epoch}, expected a finite one: {kept}; try a smaller learning rate (--lr), or a longer --warmup"
+    )]
+    NotFinite {
+        /// The loss.
+        loss: f64,
+        /// The epoch; the first is 1.
+        epoch: u64,
+        /// The step in it; the first is 1.
+        step: usize,
+        /// What is left of the training.
+        kept: String,
+    },
+}
+
+/// Name of the checkpoint in the folder of a run.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// Trains on the current rayon pool and writes the model; after each epoch a checkpoint, the figures, the page and the model so far. `note` takes lines
+/// for people. Returns the figures of all epochs.
+///
+/// # Errors
+/// If files can't be read or written, or the loss is no longer finite. What was written before stays.
+pub fn train(job: &Job, data: Data, note: &dyn Fn(&str)) -> Result<Vec<Epoch>, TrainError> {
+    let Job { settings, run, .. } = job;
+    fs::create_dir_all(run).map_err(|source| TrainError::Folder { path: run.clone(), source })?;
+    let checkpoint = run.join(CHECKPOINT);
+    let mut network = MobileNet::<f32>::new(&settings.network());
+    let mut state = match (checkpoint.exists(), job.resume) {
+        (true, false) => return Err(TrainError::Exists { path: checkpoint }),
+        (true, true) => checkpoint::load(&checkpoint, settings, &mut network)?,
+        (false, _) => {
+            let mut state = State::default();
+            state.set_start(network.assignments().map(|(_, assignment)| assignment));
+            state
+        }
+    };
+    if let Some(last) = state.epochs.last() {
+        note(&format!("goes on after epoch {} of {}", last.epoch, settings.epochs));
+    }
+    let (train, test) = (Arc::new(data.train), Arc::new(data.test));
+    for epoch in state.epochs.len() as u64 + 1..=settings.epochs {
+        let record = run_epoch(&mut network, settings, (&train, &test), epoch, &state)?;
+        note(&summary(&record, settings));
+        state.epochs.push(record);
+        checkpoint::save(&checkpoint, settings, &state, &mut network)?;
+        write_results(job, &network, &state.epochs)?;
+    }
+    write_results(job, &network, &state.epochs)?;
+    Ok(state.epochs)
+}
+
+/// The model, the figures and the page.
+fn write_results(job: &Job, network: &MobileNet<f32>, epochs: &[Epoch]) -> Result<(), TrainError> {
+    let in_run = |name: &str| job.run.join(name);
+    report::write_metrics(in_run("metrics.csv"), epochs)?;
+    report::write_groups(in_run("groups.csv"), epochs)?;
+    let title = job.output.file_stem().map_or_else(|| "training".into(), |stem| stem.to_string_lossy());
+    let facts = facts(job);
+    report::write_html(in_run("report.html"), &Page { title: &title, facts: &facts, epochs })?;
+    export::model(network, &job.settings, job.dtype)?.save(&job.output)?;
+    Ok(())
+}
+
+fn facts(job: &Job) -> Vec<(String, String)> {
+    let settings = &job.settings;
+    let grouping = serde_json::to_string(&settings.conv).unwrap_or_default();
+    let mut facts = vec![
+        ("command", job.command.clone()),
+        (
+            "network",
+            format!("MobileNetV2, width {}, 1x1 convolutions {grouping}, {} groups", settings.width, settings.groups),
+        ),
+        ("classes", settings.classes.join(", ")),
+        ("pictures", format!("{}x{}, batch {}", settings.size[0], settings.size[1], settings.batch)),
+        ("learning rate", format!("{}, {} steps up, then a cosine down to 0", settings.rate, settings.warm_up)),
+        ("weights", format!("momentum {}, decay {}", settings.sgd.momentum, settings.sgd.decay)),
+        ("label smoothing", settings.smoothing.to_string()),
+        (
+            "augmentation",
+            format!("shifts of up to {} pixels{}", settings.crop, if settings.flip { ", flips" } else { "" }),
+        ),
+        ("seed", settings.seed.to_string()),
+    ];
+    if settings.conv == crate::nn::mobilenet::Grouping::Flgc {
+        let json = |value: &dyn erased::Json| value.json();
+        facts.push((
+            "logits",
+            format!(
+                "{} at {}, decay {}; start {}; gradient: {}",
+                json(&settings.logits.rule),
+                settings.logits.rate,
+                settings.logits.decay,
+                json(&settings.start),
+                json(&settings.estimator)
+            ),
+        ));
+    }
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Settings as short text.
+mod erased {
+    pub(super) trait Json {
+        fn json(&self) -> String;
+    }
+    impl<T: serde::Serialize> Json for T {
+        fn json(&self) -> String {
+            serde_json::to_string(self).unwrap_or_default().replace('"', "")
+        }
+    }
+}
+
+fn run_epoch(
+    network: &mut MobileNet<f32>,
+    settings: &Settings,
+    (train, test): (&Arc<Dataset>, &Arc<Dataset>),
+    epoch: u64,
+    state: &State,
+) -> Result<Epoch, TrainError> {
+    let begin = Instant::now();
+    let normalise = Normalise { mean: settings.mean, std: settings.std };
+    let augment = Augment { crop: settings.crop, flip: settings.flip };
+    let batches = batches::epoch(train.clone(), normalise, augment, settings.batch, settings.seed, epoch);
+    let steps_of_epoch = batches.len();
+    let progress = Progress::new(steps_of_epoch as u64, &format!("epoch {epoch}/{}", settings.epochs))
+        .pictures(settings.batch as u64);
+    let not_finite = |loss: f64, step: usize| {
+        let kept = match epoch {
+            1 => "no epoch was finished".to_owned(),
+            _ => format!("the checkpoint of epoch {} is kept", epoch - 1),
+        };
+        TrainError::NotFinite { loss, epoch, step, kept }
+    };
+    let before: Vec<Assignment> = network.assignments().map(|(_, assignment)| assignment.clone()).collect();
+    network.set_learning(settings.learns_groups(epoch));
+    let (mut total, mut rate) = (Score::default(), 0.0);
+    let steps = settings.epochs * steps_of_epoch as u64;
+    for (index, batch) in batches.enumerate() {
+        let score = network.learn(&batch.parts, &batch.labels, settings.size, settings.smoothing);
+        if !score.loss.is_finite() {
+            return Err(not_finite(score.loss, index + 1));
+        }
+        total += score;
+        let step = (epoch - 1) * steps_of_epoch as u64 + index as u64;
+        rate = settings.rate * optim::schedule(step, settings.warm_up, steps);
+        update(network, settings, rate, step, epoch);
+        progress.step(&format!("loss {:.3}", total.loss / total.pictures as f64));
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    progress.finish();
+    let tested = test_accuracy(network, settings, test, normalise);
+    if !tested.loss.is_finite() {
+        return Err(not_finite(tested.loss, steps_of_epoch));
+    }
+    let moved = |side: fn(&Assignment) -> &Vec<usize>, now: &Assignment, then: &[usize]| {
+        side(now).iter().zip(then).filter(|(now, then)| now != then).count()
+    };
+    let (channels, filters): (fn(&Assignment) -> &Vec<usize>, fn(&Assignment) -> &Vec<usize>) =
+        (|of| &of.of_channel, |of| &of.of_filter);
+    let now: Vec<(&str, &Assignment)> = network.assignments().collect();
+    let from_start = now
+        .iter()
+        .zip(&state.start)
+        .map(|((_, now), [of_channel, of_filter])| moved(channels, now, of_channel) + moved(filters, now, of_filter));
+    let members: usize = now.iter().map(|(_, now)| now.of_channel.len() + now.of_filter.len()).sum();
+    let grouped = now.iter().filter(|(_, now)| now.groups > 1);
+    Ok(Epoch {
+        epoch: epoch as usize,
+        learning_rate: rate,
+        train_loss: total.loss / total.pictures as f64,
+        train_accuracy: total.right as f64 / total.pictures as f64,
+        test_loss: tested.loss / tested.pictures as f64,
+        test_accuracy: tested.right as f64 / tested.pictures as f64,
+        seconds,
+        moved_channels: now.iter().zip(&before).map(|((_, now), then)| moved(channels, now, &then.of_channel)).sum(),
+        moved_filters: now.iter().zip(&before).map(|((_, now), then)| moved(filters, now, &then.of_filter)).sum(),
+        moved_from_start: from_start.sum::<usize>() as f64 / members.max(1) as f64,
+        empty_groups: now.iter().map(|(_, now)| now.empty()).sum(),
+        layers: grouped
+            .map(|(name, now)| LayerGroups {
+                name: (*name).to_owned(),
+                channels: now.channels(),
+                filters: now.filters(),
+            })
+            .collect(),
+    })
+}
+
+fn update(network: &mut MobileNet<f32>, settings: &Settings, rate: f64, step: u64, epoch: u64) {
+    let learns_groups = settings.learns_groups(epoch);
+    let rates = [rate, rate / settings.rate * settings.logits.rate];
+    for param in network.params_mut() {
+        if learns_groups || param.kind != crate::nn::Kind::Logits {
+            optim::update(param, rates, settings.sgd, settings.logits, step);
+        }
+    }
+    network.refresh();
+}
+
+/// How well the test pictures are classified, with the running statistics.
+fn test_accuracy(
+    network: &mut MobileNet<f32>,
+    settings: &Settings,
+    test: &Arc<Dataset>,
+    normalise: Normalise,
+) -> Score {
+    let mut score = Score::default();
+    for Batch { mut parts, labels } in batches::in_order(test.clone(), normalise, settings.batch) {
+        // The network keeps its memory for a full batch.
+        let len = 3 * settings.size[0] * settings.size[1] * LANES;
+        parts.resize_with(settings.batch / LANES, || vec![0.0; len]);
+        score += network.test(&parts, &labels, settings.size);
+    }
+    score
+}
+
+fn summary(epoch: &Epoch, settings: &Settings) -> String {
+    let mut line = format!(
+        "epoch {}/{}: loss {:.4}, test loss {:.4}, test accuracy {:.2} %, {}",
+        epoch.epoch,
+        settings.epochs,
+        epoch.train_loss,
+        epoch.test_loss,
+        epoch.test_accuracy * 100.0,
+        clock(epoch.seconds)
+    );
+    if !epoch.layers.is_empty() {
+        line += &format!(
+            "; moved {} channels, {} filters ({:.1} % from the start), {} groups with an empty side",
+            epoch.moved_channels,
+            epoch.moved_filters,
+            epoch.moved_from_start * 100.0,
+            epoch.empty_groups
+        );
+    }
+    line
+}
+
+/// The folder of a run if none is given: beside the model.
+#[must_use]
+pub fn default_run(output: &Path) -> PathBuf {
+    output.with_extension("run")
+}
