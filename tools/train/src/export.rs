@@ -1,10 +1,7 @@
 //! A trained network as an flgc model: batch norm folded, only the weights inside groups.
 
 use crate::{
-    nn::{
-        Conv, EPSILON, Unit,
-        mobilenet::{MobileNet, Shortcut},
-    },
+    nn::{Conv, EPSILON, Shortcut, Unit, mobilenet::MobileNet},
     settings::Settings,
 };
 use flgc::model::{

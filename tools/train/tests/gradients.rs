@@ -2,7 +2,7 @@
 //! definition.
 
 use flgc_train::nn::{
-    Act, Buffers, Conv, Depthwise, Head, Kind, LANES, Param, Pointwise, Source, Unit,
+    Act, Buffers, Conv, Depthwise, Head, InputGradient, Kind, LANES, Param, Pointwise, Source, Unit,
     groups::{Assignment, Estimator, Membership, Start},
     mobilenet::{Config, Grouping, MobileNet},
 };
@@ -88,7 +88,13 @@ impl Chain {
         } else {
             let (raw, _) = self.first.raw();
             let mut g = Act { parts: raw.parts.iter().map(|part| vec![0.0; part.len()]).collect(), ..*raw };
-            let sums = self.second.backward(self.first.source(), &self.r, &sums, Some((&mut g, false)), &self.buffers);
+            let sums = self.second.backward(
+                self.first.source(),
+                &self.r,
+                &sums,
+                InputGradient::BeforeNorm(&mut g),
+                &self.buffers,
+            );
             (g, sums)
         };
         for (given, computed) in sums.iter().zip(self.first.sums(&g)) {
@@ -97,7 +103,13 @@ impl Chain {
         }
         // What is there is kept with `add`.
         let mut dx = Act { parts: self.x.parts.iter().map(|part| vec![1.0; part.len()]).collect(), ..self.x };
-        self.first.backward(Source::plain(&self.x), &g, &sums, Some((&mut dx, true)), &self.buffers);
+        self.first.backward(
+            Source::plain(&self.x),
+            &g,
+            &sums,
+            InputGradient::AsRead { dx: &mut dx, add: true },
+            &self.buffers,
+        );
         dx.parts.iter_mut().flatten().for_each(|dx| *dx -= 1.0);
         dx
     }
@@ -203,7 +215,7 @@ fn head_and_loss() {
         assert_close(given[0], computed[0], "sum of g");
         assert_close(given[1], computed[1], "sum of g (x - mean)");
     }
-    unit.backward(Source::plain(&x), &g, &sums, None, &Buffers::default());
+    unit.backward(Source::plain(&x), &g, &sums, InputGradient::Unwanted, &Buffers::default());
     for which in 0..5 {
         fn param<'a>(unit: &'a mut Unit<f64>, head: &'a mut Head<f64>, which: usize) -> &'a mut Param<f64> {
             match which {
@@ -284,7 +296,7 @@ fn straight_through() {
         };
         unit.forward(Source::plain(&x), true, &Buffers::default());
         let sums = unit.sums(&r);
-        unit.backward(Source::plain(&x), &r, &sums, None, &Buffers::default());
+        unit.backward(Source::plain(&x), &r, &sums, InputGradient::Unwanted, &Buffers::default());
         let (of_channel, of_filter) = (&assignment.of_channel, &assignment.of_filter);
         let channels =
             expected(&members.channels.value, of_channel, of_filter, &|channel, filter| by_mask[filter * c + channel]);
@@ -327,7 +339,7 @@ fn whole_network() {
             score.loss / score.pictures as f64
         };
         loss(&mut network);
-        network.backward();
+        network.backward(&pictures, size);
         let grads: Vec<(String, Kind, Vec<f64>)> = network
             .params_mut()
             .into_iter()

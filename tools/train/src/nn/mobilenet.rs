@@ -1,8 +1,10 @@
 //! MobileNetV2 for small pictures: a 3x3 stem, blocks of expand 1x1, depthwise 3x3, project 1x1, a last 1x1, mean, fully connected.
 
 use super::{
-    Act, Affine, Buffers, Conv, Depthwise, Float, Head, Kind, LANES, Param, Pointwise, Score, Source, Unit,
+    Act, Block, Buffers, Conv, Depthwise, Float, Head, InputGradient, Kind, LANES, Param, Pointwise, Score, Shortcut,
+    Source, Sums, Unit,
     groups::{Assignment, Estimator, Membership, Start},
+    norm::add_sums,
     rows,
 };
 use rand::{RngExt, SeedableRng};
@@ -53,30 +55,6 @@ pub struct Config {
     pub seed: u64,
 }
 
-/// One block: expand, depthwise, project, and a residual where the stride is 1.
-#[derive(Debug)]
-pub struct Block<F> {
-    /// 1x1 to more channels.
-    pub expand: Unit<F>,
-    /// 3x3.
-    pub depthwise: Unit<F>,
-    /// 1x1 to fewer channels; no ReLU.
-    pub project: Unit<F>,
-    /// With stride 1, the way around: the input itself, or through a 1x1 convolution where the channels differ.
-    pub shortcut: Shortcut<F>,
-}
-
-/// The way around a block.
-#[derive(Debug)]
-pub enum Shortcut<F> {
-    /// None: the stride is not 1.
-    None,
-    /// The input.
-    Identity,
-    /// A 1x1 convolution with batch norm.
-    Unit(Box<Unit<F>>),
-}
-
 /// The network.
 #[derive(Debug)]
 pub struct MobileNet<F> {
@@ -88,8 +66,6 @@ pub struct MobileNet<F> {
     pub last: Unit<F>,
     /// The end.
     pub head: Head<F>,
-    /// The picture's shifts, the stem's output, then each block's.
-    outs: Vec<Act<F>>,
     buffers: Buffers<F>,
 }
 
@@ -148,16 +124,15 @@ impl<F: Float> MobileNet<F> {
                 let (n, wide) = (channels(base), expansion * c);
                 let stride = if repeat == 0 { first_stride } else { 1 };
                 let name = format!("block{}", blocks.len() + 1);
-                blocks.push(Block {
-                    expand: make.pointwise(&format!("{name}.expand"), c, wide),
-                    depthwise: make.depthwise(&format!("{name}.depthwise"), wide, stride),
-                    project: make.pointwise(&format!("{name}.project"), wide, n),
-                    shortcut: match (stride, c == n) {
-                        (1, true) => Shortcut::Identity,
-                        (1, false) => Shortcut::Unit(Box::new(make.pointwise(&format!("{name}.shortcut"), c, n))),
-                        _ => Shortcut::None,
-                    },
-                });
+                let expand = make.pointwise(&format!("{name}.expand"), c, wide);
+                let depthwise = make.depthwise(&format!("{name}.depthwise"), wide, stride);
+                let project = make.pointwise(&format!("{name}.project"), wide, n);
+                let shortcut = match (stride, c == n) {
+                    (1, true) => Shortcut::Identity,
+                    (1, false) => Shortcut::Unit(Box::new(make.pointwise(&format!("{name}.shortcut"), c, n))),
+                    _ => Shortcut::None,
+                };
+                blocks.push(Block::new(expand, depthwise, project, shortcut));
                 c = n;
             }
         }
@@ -166,97 +141,48 @@ impl<F: Float> MobileNet<F> {
         let weight = make.weights("classifier.weight".into(), config.classes * wide, wide);
         let bias = make.weights("classifier.bias".into(), config.classes, wide);
         let head = Head::new(weight, Param { kind: Kind::Offset, ..bias });
-        Self { stem, blocks, last, head, outs: Vec::new(), buffers: Buffers::default() }
+        Self { stem, blocks, last, head, buffers: Buffers::default() }
     }
 
-    /// Scores of a batch of pictures, parts of `[3][h][w][LANES]`: `[classes][LANES]` for each part.
-    ///
-    /// # Panics
-    /// If the number of parts or their size differs from the first batch's.
-    pub fn forward(&mut self, pictures: &[Vec<F>], [h, w]: [usize; 2], training: bool) -> Vec<Vec<F>> {
-        if self.outs.is_empty() {
-            self.outs.push(self.buffers.take([3 * 9, h, w], pictures.len()));
+    /// Scores of a batch of pictures, parts of `[3][h][w][LANES]`: `[classes][LANES]` for each part. All batches have the same size: the network
+    /// keeps its memory.
+    pub fn forward(&mut self, pictures: &[Vec<F>], size: [usize; 2], training: bool) -> Vec<Vec<F>> {
+        let Self { stem, blocks, last, head, buffers } = self;
+        let shifts = shifts(pictures, size, buffers);
+        stem.forward(Source::plain(&shifts), training, buffers);
+        buffers.give(shifts);
+        for i in 0..blocks.len() {
+            let (before, block) = blocks.split_at_mut(i);
+            block[0].forward(input(stem, before), training, buffers);
         }
-        let found = (pictures.len(), [h, w]);
-        let expected = (self.outs[0].parts.len(), [self.outs[0].h, self.outs[0].w]);
-        assert_eq!(found, expected, "a network keeps its memory for the first batch's parts and size");
-        let Self { stem, blocks, last, head, outs, buffers } = self;
-        shifts(pictures, &mut outs[0]);
-        stem.forward(Source::plain(&outs[0]), training, buffers);
-        let (raw, norm) = stem.raw();
-        join(outs, 1, raw, (norm, true), Around::Nothing, buffers);
-        for (i, block) in blocks.iter_mut().enumerate() {
-            let x = Source::plain(&outs[i + 1]);
-            block.expand.forward(x, training, buffers);
-            block.depthwise.forward(block.expand.source(), training, buffers);
-            block.project.forward(block.depthwise.source(), training, buffers);
-            if let Shortcut::Unit(unit) = &mut block.shortcut {
-                unit.forward(x, training, buffers);
-            }
-            let (raw, norm) = block.project.raw();
-            let around = match &block.shortcut {
-                Shortcut::None => Around::Nothing,
-                Shortcut::Identity => Around::Out(i + 1),
-                Shortcut::Unit(unit) => Around::Raw(unit.raw()),
-            };
-            join(outs, i + 2, raw, (norm, false), around, buffers);
-        }
-        last.forward(Source::plain(&outs[outs.len() - 1]), training, buffers);
+        last.forward(input(stem, blocks), training, buffers);
         head.scores(last.source())
     }
 
-    /// Gradients of everything learned, after [`MobileNet::forward`] in training and [`Head::loss`].
-    pub fn backward(&mut self) {
-        let Self { stem, blocks, last, head, outs, buffers } = self;
-        let shape_of = |act: &Act<F>| [act.c, act.h, act.w];
-        let x = &outs[outs.len() - 1];
-        let parts = x.parts.len();
-        let mut g_last = buffers.take(shape_of(last.raw().0), parts);
-        let sums = head.backward(last.source(), &mut g_last);
-        // The gradient of the output of a block.
-        let mut g = buffers.take(shape_of(x), parts);
-        last.backward(Source::plain(x), &g_last, &sums, Some((&mut g, false)), buffers);
-        buffers.give(g_last);
-        for (i, block) in blocks.iter_mut().enumerate().rev() {
-            let x = &outs[i + 1];
-            let mut g_wide = buffers.take(shape_of(block.depthwise.raw().0), parts);
-            let sums = block.project.sums(&g);
-            let wide_sums =
-                block.project.backward(block.depthwise.source(), &g, &sums, Some((&mut g_wide, false)), buffers);
-            let (g_wide, wide_sums) =
-                block.depthwise.backward_depthwise(block.expand.source(), g_wide, &wide_sums, buffers);
-            // What comes around the block.
-            let (mut dx, add) = match &mut block.shortcut {
-                Shortcut::Identity => (g, true),
-                Shortcut::Unit(unit) => {
-                    let mut dx = buffers.take(shape_of(x), parts);
-                    let sums = unit.sums(&g);
-                    unit.backward(Source::plain(x), &g, &sums, Some((&mut dx, false)), buffers);
-                    buffers.give(g);
-                    (dx, true)
-                }
-                Shortcut::None => {
-                    buffers.give(g);
-                    (buffers.take(shape_of(x), parts), false)
-                }
-            };
-            block.expand.backward(Source::plain(x), &g_wide, &wide_sums, Some((&mut dx, add)), buffers);
-            buffers.give(g_wide);
-            g = dx;
+    /// Gradients of everything learned, after [`MobileNet::forward`] in training on the same pictures and [`Head::loss`].
+    pub fn backward(&mut self, pictures: &[Vec<F>], size: [usize; 2]) {
+        let Self { stem, blocks, last, head, buffers } = self;
+        let parts = pictures.len();
+        let like = |act: &Act<F>| buffers.take([act.c, act.h, act.w], parts);
+        // The largest gradient first: the smaller ones then use its memory.
+        let wide = blocks.iter().map(|block| block.expand.raw().0);
+        if let Some(largest) = wide.max_by_key(|act| act.c * act.plane()) {
+            buffers.give(like(largest));
         }
-        // Through the ReLU of the stem, whose output is stored.
-        let (raw, norm) = stem.raw();
-        let (plane, out) = (g.plane(), &outs[1]);
-        let part = |((g, a), raw): ((&mut Vec<F>, &Vec<F>), &Vec<F>)| -> Vec<[f64; 2]> {
-            let channels = g.chunks_exact_mut(plane).zip(a.chunks_exact(plane)).zip(raw.chunks_exact(plane));
-            let masked =
-                |(((g, a), raw), &mean): (((&mut [F], &[F]), &[F]), &F)| rows::relu_gradient_in_place(g, a, raw, mean);
-            channels.zip(&norm.mean).map(masked).collect()
-        };
-        let sums: Vec<_> = g.parts.par_iter_mut().zip(&out.parts).zip(&raw.parts).map(part).collect();
-        let sums = super::norm::add_sums(sums);
-        stem.backward(Source::plain(&outs[0]), &g, &sums, None, buffers);
-        buffers.give(g);
+        let mut g_last = like(last.raw().0);
+        let sums = head.backward(last.source(), &mut g_last);
+        let x = input(stem, blocks);
+        let mut g = like(x.raw);
+        last.backward(x, &g_last, &sums, InputGradient::AsRead { dx: &mut g, add: false }, buffers);
+        buffers.give(g_last);
+        for i in (0..blocks.len()).rev() {
+            let (before, block) = blocks.split_at_mut(i);
+            g = block[0].backward(input(stem, before), g, buffers);
+        }
+        let sums = through_relu(stem.source(), &mut g, buffers);
+        let shifts = shifts(pictures, size, buffers);
+        stem.backward(Source::plain(&shifts), &g, &sums, InputGradient::Unwanted, buffers);
+        [shifts, g].into_iter().for_each(|act| buffers.give(act));
     }
 
     /// Every convolution with its norm, in the order of the network.
@@ -265,16 +191,8 @@ impl<F: Float> MobileNet<F> {
     }
 
     /// Every convolution with its norm, in the order of the network.
-    #[must_use]
-    pub fn units(&self) -> Vec<&Unit<F>> {
-        let blocks = self.blocks.iter().flat_map(|block| {
-            let shortcut = match &block.shortcut {
-                Shortcut::Unit(unit) => Some(&**unit),
-                _ => None,
-            };
-            [&block.expand, &block.depthwise, &block.project].into_iter().chain(shortcut)
-        });
-        std::iter::once(&self.stem).chain(blocks).chain([&self.last]).collect()
+    pub fn units(&self) -> impl Iterator<Item = &Unit<F>> {
+        std::iter::once(&self.stem).chain(self.blocks.iter().flat_map(Block::units)).chain([&self.last])
     }
 
     /// Everything that is learned, in a fixed order.
@@ -305,7 +223,7 @@ impl<F: Float> MobileNet<F> {
 
     /// The groups of each of these layers, with its name.
     pub fn assignments(&self) -> impl Iterator<Item = (&str, &Assignment)> {
-        self.units().into_iter().filter(|unit| unit.name != "stem").filter_map(|unit| match &unit.conv {
+        self.units().filter(|unit| unit.name != "stem").filter_map(|unit| match &unit.conv {
             Conv::Pointwise(conv) => Some((unit.name.as_str(), conv.assignment())),
             Conv::Depthwise(_) => None,
         })
@@ -337,7 +255,7 @@ impl<F: Float> MobileNet<F> {
     pub fn learn(&mut self, pictures: &[Vec<F>], labels: &[u16], size: [usize; 2], smoothing: f64) -> Score {
         let scores = self.forward(pictures, size, true);
         let score = self.head.loss(&scores, labels, smoothing);
-        self.backward();
+        self.backward(pictures, size);
         score
     }
 }
@@ -347,63 +265,37 @@ fn units<'a, F: Float>(
     blocks: &'a mut [Block<F>],
     last: &'a mut Unit<F>,
 ) -> impl Iterator<Item = &'a mut Unit<F>> {
-    let blocks = blocks.iter_mut().flat_map(|block| {
-        let shortcut = match &mut block.shortcut {
-            Shortcut::Unit(unit) => Some(&mut **unit),
-            _ => None,
-        };
-        [&mut block.expand, &mut block.depthwise, &mut block.project].into_iter().chain(shortcut)
-    });
-    std::iter::once(stem).chain(blocks).chain([last])
+    std::iter::once(stem).chain(blocks.iter_mut().flat_map(Block::units_mut)).chain([last])
 }
 
-/// What is added to the output of a block.
-enum Around<'a, F> {
-    Nothing,
-    /// Output number so much.
-    Out(usize),
-    /// A raw output, through its norm.
-    Raw((&'a Act<F>, &'a Affine<F>)),
+/// What the layer behind these blocks reads.
+fn input<'a, F: Float>(stem: &'a Unit<F>, blocks: &'a [Block<F>]) -> Source<'a, F> {
+    blocks.last().map_or_else(|| stem.source(), Block::source)
 }
 
-/// Makes output number `index`: `raw` through its norm, with `relu` through that, plus what goes around.
-fn join<F: Float>(
-    outs: &mut Vec<Act<F>>,
-    index: usize,
-    raw: &Act<F>,
-    (norm, relu): (&Affine<F>, bool),
-    around: Around<'_, F>,
-    buffers: &Buffers<F>,
-) {
-    if outs.len() == index {
-        outs.push(buffers.take([raw.c, raw.h, raw.w], raw.parts.len()));
-    }
-    let plane = raw.plane();
-    let (before, out) = outs.split_at_mut(index);
-    out[0].parts.par_iter_mut().enumerate().for_each(|(part, out)| {
-        for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
-            let of = |act: &Act<F>| channel * plane..channel * plane + act.plane();
-            let (x, scale, shift) = (&raw.parts[part][of(raw)], norm.scale[channel], norm.shift[channel]);
-            if relu {
-                rows::affine_relu(x, scale, shift, out)
-            } else {
-                rows::affine(x, scale, shift, out)
-            }
-            match &around {
-                Around::Nothing => {}
-                Around::Out(x) => rows::add(&before[*x].parts[part][of(&before[*x])], out),
-                Around::Raw((raw, norm)) => {
-                    rows::affine_add(&raw.parts[part][of(raw)], norm.scale[channel], norm.shift[channel], out);
-                }
-            }
-        }
-    });
+/// Turns the gradient of what is read through a norm and a ReLU into that of the norm's output; returns its sums.
+fn through_relu<F: Float>(x: Source<'_, F>, g: &mut Act<F>, buffers: &Buffers<F>) -> Sums {
+    let (plane, means) = (g.plane(), x.norm.map_or(&[][..], |norm| &norm.mean));
+    let part = |(part, g): (usize, &mut Vec<F>)| -> Sums {
+        let mut a = buffers.vector(plane);
+        let channels = g.chunks_exact_mut(plane).zip(x.raw.parts[part].chunks_exact(plane)).zip(means);
+        let masked = channels.enumerate().map(|(channel, ((g, raw), &mean))| {
+            x.read(part, channel, 0, &mut a);
+            rows::relu_gradient_in_place(g, &a, raw, mean)
+        });
+        let sums = masked.collect();
+        buffers.give_vector(a);
+        sums
+    };
+    let parts: Vec<Sums> = g.parts.par_iter_mut().enumerate().map(part).collect();
+    add_sums(parts)
 }
 
 /// The nine shifts of each channel of the pictures, zeros from beyond the border: `[3][3][3][h][w][LANES]`.
-fn shifts<F: Float>(pictures: &[Vec<F>], out: &mut Act<F>) {
-    let (h, w, plane) = (out.h, out.w, out.plane());
-    out.parts.par_iter_mut().zip(pictures).for_each(|(out, picture)| {
+fn shifts<F: Float>(pictures: &[Vec<F>], [h, w]: [usize; 2], buffers: &Buffers<F>) -> Act<F> {
+    let mut shifts = buffers.take([3 * 9, h, w], pictures.len());
+    let plane = shifts.plane();
+    shifts.parts.par_iter_mut().zip(pictures).for_each(|(out, picture)| {
         for (index, out) in out.chunks_exact_mut(plane).enumerate() {
             let (x, ky, kx) = (&picture[index / 9 * plane..][..plane], index / 3 % 3, index % 3);
             for (row, out) in out.chunks_exact_mut(w * LANES).enumerate() {
@@ -416,4 +308,5 @@ fn shifts<F: Float>(pictures: &[Vec<F>], out: &mut Act<F>) {
             }
         }
     });
+    shifts
 }

@@ -9,6 +9,7 @@
 //! reads them ([`Source`]), which halves memory and memory traffic; statistics are summed while an output is in cache.
 
 mod act;
+mod block;
 mod depthwise;
 pub mod groups;
 mod head;
@@ -21,11 +22,12 @@ mod simd;
 mod unit;
 
 pub use act::{Act, Buffers, Source};
+pub use block::{Block, Shortcut};
 pub use depthwise::Depthwise;
 pub use head::{Head, Score};
 pub use norm::{Affine, EPSILON, Norm, Sums};
 pub use param::{Kind, Param};
-pub use pointwise::Pointwise;
+pub use pointwise::{InputGradient, Pointwise};
 pub use simd::Vector;
 pub use unit::{Conv, Unit};
 

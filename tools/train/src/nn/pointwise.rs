@@ -18,6 +18,22 @@ const CHUNK: usize = 64 << 10;
 /// Between rows of a scratch, so that they do not fall on the same lines of the cache.
 const GAP: usize = LANES;
 
+/// What becomes of the gradient of an input.
+#[derive(Debug)]
+pub enum InputGradient<'a, F> {
+    /// Nobody wants it.
+    Unwanted,
+    /// The gradient of what is read.
+    AsRead {
+        /// Where it goes.
+        dx: &'a mut Act<F>,
+        /// On top of what is there.
+        add: bool,
+    },
+    /// Of an input that is read through a norm and a ReLU: the gradient of the norm's output, with the sums that the norm needs.
+    BeforeNorm(&'a mut Act<F>),
+}
+
 /// A 1x1 convolution with stride 1 and without bias.
 #[derive(Clone, Debug)]
 pub struct Pointwise<F> {
@@ -107,24 +123,29 @@ impl<F: Float> Pointwise<F> {
         add_sums(parts)
     }
 
-    /// Computes the gradients of the weights and logits and, unless `dx` is `None`, that of the input.
+    /// Computes the gradients of the weights and logits, and that of the input as `dx` wants it.
     ///
-    /// `g` is the gradient of the norm's output, `coefficients` are those of [`super::Norm::backward`]. The gradient of an input that is read through
-    /// a norm and a ReLU is the one before the ReLU; its sums are returned for that norm. With `add` it is added to what `dx` holds.
+    /// `g` is the gradient of the norm's output, `coefficients` are those of [`super::Norm::backward`]. Returns the sums of
+    /// [`InputGradient::BeforeNorm`], else zeros.
     pub fn backward(
         &mut self,
         x: Source<'_, F>,
         y: &Act<F>,
         g: &Act<F>,
         coefficients: &[[F; 3]],
-        dx: Option<(&mut Act<F>, bool)>,
+        dx: InputGradient<'_, F>,
         buffers: &Buffers<F>,
     ) -> Sums {
         let (plane, masked) = (y.plane(), self.needs_masked());
         let layer = &*self;
-        let (mut targets, add) = match dx {
-            Some((dx, add)) => (dx.parts.iter_mut().map(Some).collect(), add),
-            None => (g.parts.iter().map(|_| None).collect::<Vec<_>>(), false),
+        let (dx, before, add) = match dx {
+            InputGradient::Unwanted => (None, None, false),
+            InputGradient::AsRead { dx, add } => (Some(dx), None, add),
+            InputGradient::BeforeNorm(dx) => (Some(dx), x.norm, false),
+        };
+        let mut targets: Vec<Option<&mut Vec<F>>> = match dx {
+            Some(dx) => dx.parts.iter_mut().map(Some).collect(),
+            None => g.parts.iter().map(|_| None).collect(),
         };
         let part = |(part, dx): (usize, &mut Option<&mut Vec<F>>)| {
             let mut scratch = Scratch::new(layer, plane, buffers);
@@ -146,7 +167,7 @@ impl<F: Float> Pointwise<F> {
                     let at = row * scratch.stride..row * scratch.stride + cols;
                     let to = channel * plane + from..channel * plane + from + cols;
                     let (d, a) = (&scratch.dx[at.clone()], &scratch.x[at]);
-                    match x.norm {
+                    match before {
                         Some(norm) => {
                             let raw = &x.raw.parts[part][to.clone()];
                             let [sum, product] = rows::relu_gradient(d, a, raw, norm.mean[channel], &mut dx[to]);

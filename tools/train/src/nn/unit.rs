@@ -1,6 +1,6 @@
 //! A convolution and the batch norm behind it.
 
-use super::{Act, Affine, Buffers, Depthwise, Float, LANES, Norm, Param, Pointwise, Source, Sums, norm};
+use super::{Act, Affine, Buffers, Depthwise, Float, InputGradient, LANES, Norm, Param, Pointwise, Source, Sums, norm};
 
 /// The kinds of convolution.
 #[derive(Clone, Debug)]
@@ -90,8 +90,8 @@ impl<F: Float> Unit<F> {
         norm::gradient_sums(g, raw, affine)
     }
 
-    /// Gradients of everything learned from the gradient `g` of the norm's output and its sums. For a 1x1 convolution: the gradient of the
-    /// input goes to `dx`, on top of what is there with `add`; `None`: it is not wanted.
+    /// Gradients of everything learned from the gradient `g` of the norm's output and its sums, for a 1x1 convolution; returns the sums of
+    /// [`InputGradient::BeforeNorm`].
     ///
     /// # Panics
     /// If this is no 1x1 convolution.
@@ -100,7 +100,7 @@ impl<F: Float> Unit<F> {
         x: Source<'_, F>,
         g: &Act<F>,
         sums: &Sums,
-        dx: Option<(&mut Act<F>, bool)>,
+        dx: InputGradient<'_, F>,
         buffers: &Buffers<F>,
     ) -> Sums {
         let (y, affine) = self.y.as_ref().zip(self.affine.as_ref()).expect(ORDER);
