@@ -19,7 +19,7 @@ pub const NAME: &str = "flgc-train";
 
 /// Train a network with learned channel groups on pictures, and write it as an flgc model.
 #[derive(Debug, Parser)]
-#[command(name = NAME, version, after_help = AFTER_HELP)]
+#[command(name = NAME, version, after_help = AFTER_HELP, allow_negative_numbers = true)]
 pub struct Args {
     /// The pictures: a folder with train/CLASS/PICTURE and test/CLASS/PICTURE, or with the binary files of CIFAR-10
     pub data: PathBuf,

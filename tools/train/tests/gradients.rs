@@ -352,7 +352,7 @@ fn whole_network() {
             }
             // The scale of the list: a bend of a ReLU within the step costs little of it.
             let scale = grad.iter().fold(0.0, |largest: f64, grad| largest.max(grad.abs()));
-            for _ in 0..2 {
+            for _ in 0..1 {
                 let i = rng.random_range(0..grad.len());
                 let mut at = |step: f64| {
                     network.params_mut()[index].value[i] += step;

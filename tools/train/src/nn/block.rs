@@ -14,6 +14,8 @@ pub struct Block<F> {
     pub project: Unit<F>,
     /// What is added to that.
     pub shortcut: Shortcut<F>,
+    /// Compute the output of `expand` again for the backward pass: its memory goes to the next block.
+    pub frugal: bool,
     /// Output of the last forward pass.
     out: Option<Act<F>>,
 }
@@ -33,14 +35,17 @@ impl<F: Float> Block<F> {
     /// Of these layers.
     #[must_use]
     pub const fn new(expand: Unit<F>, depthwise: Unit<F>, project: Unit<F>, shortcut: Shortcut<F>) -> Self {
-        Self { expand, depthwise, project, shortcut, out: None }
+        Self { expand, depthwise, project, shortcut, frugal: false, out: None }
     }
 
     /// Computes the output.
     pub fn forward(&mut self, x: Source<'_, F>, training: bool, buffers: &Buffers<F>) {
-        let Self { expand, depthwise, project, shortcut, out } = self;
+        let Self { expand, depthwise, project, shortcut, frugal, out } = self;
         expand.forward(x, training, buffers);
         depthwise.forward(expand.source(), training, buffers);
+        if *frugal {
+            expand.forget(buffers);
+        }
         project.forward(depthwise.source(), training, buffers);
         if let Shortcut::Unit(unit) = shortcut {
             unit.forward(x, training, buffers);
@@ -83,6 +88,7 @@ impl<F: Float> Block<F> {
     pub fn backward(&mut self, x: Source<'_, F>, mut g: Act<F>, buffers: &Buffers<F>) -> Act<F> {
         let Self { expand, depthwise, project, shortcut, .. } = self;
         let parts = g.parts.len();
+        expand.repeat(x, buffers);
         let like = |act: &Act<F>| buffers.take([act.c, act.h, act.w], parts);
         let mut g_wide = like(depthwise.raw().0);
         let sums = project.sums(&g);
@@ -106,6 +112,9 @@ impl<F: Float> Block<F> {
         };
         expand.backward(x, &g_wide, &wide_sums, InputGradient::AsRead { dx: &mut g, add }, buffers);
         buffers.give(g_wide);
+        if self.frugal {
+            self.expand.forget(buffers);
+        }
         g
     }
 

@@ -118,7 +118,7 @@ impl<F: Float> MobileNet<F> {
         let mut make = Maker { config, rng: Pcg64::seed_from_u64(config.seed) };
         let mut c = channels(ENDS[0]);
         let stem = make.dense("stem", 3 * 9, c);
-        let mut blocks = Vec::new();
+        let (mut blocks, mut wide_sizes, mut shrink) = (Vec::<Block<F>>::new(), Vec::new(), 1);
         for (expansion, base, repeats, first_stride) in BLOCKS {
             for repeat in 0..repeats {
                 let (n, wide) = (channels(base), expansion * c);
@@ -133,8 +133,15 @@ impl<F: Float> MobileNet<F> {
                     _ => Shortcut::None,
                 };
                 blocks.push(Block::new(expand, depthwise, project, shortcut));
+                wide_sizes.push(wide * (config.size[0] / shrink) * (config.size[1] / shrink));
+                shrink *= stride;
                 c = n;
             }
+        }
+        // Of the largest activations only one is kept.
+        let largest = wide_sizes.iter().copied().max();
+        for (block, sizes) in blocks.iter_mut().zip(wide_sizes.windows(2)) {
+            block.frugal = largest == Some(sizes[0]) && sizes[0] == sizes[1];
         }
         let wide = channels(ENDS[1]);
         let last = make.pointwise("last", c, wide);
@@ -165,7 +172,7 @@ impl<F: Float> MobileNet<F> {
         let parts = pictures.len();
         let like = |act: &Act<F>| buffers.take([act.c, act.h, act.w], parts);
         // The largest gradient first: the smaller ones then use its memory.
-        let wide = blocks.iter().map(|block| block.expand.raw().0);
+        let wide = blocks.iter().filter(|block| !block.frugal).map(|block| block.expand.raw().0);
         if let Some(largest) = wide.max_by_key(|act| act.c * act.plane()) {
             buffers.give(like(largest));
         }

@@ -67,6 +67,25 @@ impl<F: Float> Unit<F> {
         self.y = Some(y);
     }
 
+    /// Gives the memory of the output away, to be computed again by [`Unit::repeat`]. Nobody may read it until then.
+    pub fn forget(&mut self, buffers: &Buffers<F>) {
+        if let Some(y) = self.y.take() {
+            buffers.give(y);
+        }
+    }
+
+    /// Computes the output of the last forward pass again, if it is forgotten.
+    pub fn repeat(&mut self, x: Source<'_, F>, buffers: &Buffers<F>) {
+        if self.y.is_none() {
+            let mut y = buffers.take(self.output(x.raw.h, x.raw.w), x.raw.parts.len());
+            match &self.conv {
+                Conv::Pointwise(conv) => conv.forward(x, &mut y, buffers),
+                Conv::Depthwise(conv) => conv.forward(x, &mut y, buffers),
+            };
+            self.y = Some(y);
+        }
+    }
+
     /// The raw output of the last forward pass, and the norm for it.
     ///
     /// # Panics

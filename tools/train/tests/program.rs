@@ -1,0 +1,370 @@
+//! `flgc-train` as a program, on small made-up pictures.
+
+use flgc::{Model, Options, Plan};
+use image::RgbImage;
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_flgc-train");
+/// Quick options: a small network, few steps.
+const QUICK: [&str; 8] = ["--width", "0.25", "--batch", "16", "--warmup", "2", "--groups", "3"];
+
+/// A picture of `class`: its own colour and stripes, and noise.
+fn picture(class: usize, index: usize, [h, w]: [u32; 2]) -> RgbImage {
+    let mut state = (class * 1000 + index) as u32;
+    RgbImage::from_fn(w, h, |x, y| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let noise = (state >> 26) as u8;
+        let stripe = if [x, y, x + y][class % 3] % 2 == 0 { 190 } else { 60 };
+        let mut pixel = [noise; 3];
+        pixel[class % 3] = pixel[class % 3].saturating_add(stripe);
+        image::Rgb(pixel)
+    })
+}
+
+/// A folder with pictures of `classes` classes, 16 of each to train, 6 to test.
+fn data(folder: &Path, classes: usize) -> PathBuf {
+    let data = folder.join("data");
+    for (part, count) in [("train", 16), ("test", 6)] {
+        for class in 0..classes {
+            let class_folder = data.join(part).join(["apple", "bird", "cup"][class]);
+            fs::create_dir_all(&class_folder).unwrap();
+            for index in 0..count {
+                let index = if part == "train" { index } else { 100 + index };
+                picture(class, index, [8, 8]).save(class_folder.join(format!("{index:04}.png"))).unwrap();
+            }
+        }
+    }
+    data
+}
+
+fn command(data: &Path, model: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.arg(data).arg("-o").arg(model).args(QUICK).args(args);
+    command
+}
+
+fn run(data: &Path, model: &Path, args: &[&str]) -> Output {
+    command(data, model, args).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+fn assert_done(output: &Output) {
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
+    assert!(output.stdout.is_empty());
+}
+
+/// Status 2, and a last line that says all of `parts`.
+#[track_caller]
+fn assert_refused(output: &Output, parts: &[&str]) {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    let last = text.trim_end().lines().last().unwrap_or_default();
+    for part in parts {
+        assert!(last.contains(part), "expected {part:?} in: {text}");
+    }
+}
+
+/// The metrics without the times.
+fn metrics(run: &Path) -> Vec<Vec<String>> {
+    let mut reader = csv::Reader::from_path(run.join("metrics.csv")).unwrap();
+    let times = reader.headers().unwrap().iter().position(|name| name == "seconds").unwrap();
+    let row = |record: csv::StringRecord| {
+        record.iter().enumerate().filter(|&(i, _)| i != times).map(|(_, value)| value.to_owned()).collect()
+    };
+    reader.records().map(|record| row(record.unwrap())).collect()
+}
+
+/// Share of the test pictures that the exported model classifies rightly.
+fn accuracy(model: &Path, data: &Path) -> f64 {
+    let model = Model::open(model).unwrap();
+    let image = model.graph().inputs[0].image.clone().unwrap();
+    let mut session = Plan::new(&model, &Options::default()).unwrap().session();
+    let (mut right, mut pictures) = (0, 0);
+    for (class, name) in model.graph().labels.iter().enumerate() {
+        for entry in fs::read_dir(data.join("test").join(name)).unwrap() {
+            let picture = image::open(entry.unwrap().path()).unwrap().into_rgb8();
+            let mut input = Vec::new();
+            for channel in 0..3 {
+                let float = |pixel: &image::Rgb<u8>| {
+                    ((f64::from(pixel[channel]) * image.scale - image.mean[channel]) / image.std[channel]) as f32
+                };
+                input.extend(picture.pixels().map(float));
+            }
+            let scores = session.run(&input).unwrap();
+            let best = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+            right += usize::from(best == Some(class));
+            pictures += 1;
+        }
+    }
+    right as f64 / f64::from(pictures)
+}
+
+#[test]
+fn learns_and_exports() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), 3);
+    for conv in ["dense", "group", "group-shuffle", "flgc"] {
+        let model = folder.path().join(format!("{conv}.flgc"));
+        let output = run(
+            &data,
+            &model,
+            &["--conv", conv, "--epochs", "12", "--lr", "0.02", "--crop", "0", "--logit-lr", "0.01", "--dtype", "f32"],
+        );
+        assert_done(&output);
+        let text = stderr(&output);
+        assert!(text.contains("48 training and 18 test pictures of 3 classes, 8x8"), "{text}");
+        assert!(text.contains("epoch 12/12"), "{text}");
+        let rows = metrics(&model.with_extension("run"));
+        assert_eq!(rows.len(), 12);
+        let loss = |row: &[String]| row[2].parse::<f64>().unwrap();
+        assert!(loss(&rows[11]) < 0.8 * loss(&rows[0]), "{conv}: {rows:?}");
+        let own: f64 = rows[11][5].parse().unwrap();
+        assert!((accuracy(&model, &data) - own).abs() < 1e-9, "{conv}: {own}");
+        let report = fs::read_to_string(model.with_extension("run").join("report.html")).unwrap();
+        assert!(report.contains("<svg") && report.contains("apple, bird, cup"));
+        let graph = Model::open(&model).unwrap();
+        assert_eq!(graph.graph().labels, ["apple", "bird", "cup"]);
+        let learned = graph.graph().nodes.iter().filter(|node| {
+            matches!(&node.op, flgc::model::graph::Op::Conv(conv) if conv.learned.as_ref().is_some_and(|of| of.groups == 3))
+        });
+        assert_eq!(learned.count(), if conv == "dense" { 0 } else { 37 });
+    }
+}
+
+#[test]
+fn threads_and_interruptions_do_not_change_a_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), 3);
+    let args = ["--epochs", "5", "--logit-optimizer", "adam", "--logit-lr", "0.05", "--fix-groups-from", "4"];
+    let whole = folder.path().join("whole.flgc");
+    assert_done(&run(&data, &whole, &[&args[..], &["--threads", "1"]].concat()));
+    let rows = metrics(&whole.with_extension("run"));
+    assert!(rows[..3].iter().any(|row| row[6] != "0" || row[7] != "0"), "groups move at first: {rows:?}");
+    assert!(rows[3..].iter().all(|row| row[6] == "0" && row[7] == "0"), "and are fixed then: {rows:?}");
+    for threads in ["2", "3"] {
+        let model = folder.path().join(format!("{threads}.flgc"));
+        assert_done(&run(&data, &model, &[&args[..], &["--threads", threads]].concat()));
+        assert_eq!(fs::read(&whole).unwrap(), fs::read(&model).unwrap(), "{threads} threads");
+    }
+    // Killed again and again, at moments that drift through the work.
+    let model = folder.path().join("killed.flgc");
+    let mut kills = 0;
+    for attempt in 1.. {
+        let mut child =
+            command(&data, &model, &[&args[..], &["--resume"]].concat()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(60 * attempt));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    assert!(kills > 0);
+    assert_eq!(fs::read(&whole).unwrap(), fs::read(&model).unwrap(), "after {kills} kills");
+    assert_eq!(rows, metrics(&model.with_extension("run")));
+    // Nothing is left to do, and nothing changes.
+    assert_done(&run(&data, &model, &[&args[..], &["--resume"]].concat()));
+    assert_eq!(fs::read(&whole).unwrap(), fs::read(&model).unwrap());
+}
+
+#[test]
+fn checkpoints_of_other_trainings_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), 2);
+    let model = folder.path().join("m.flgc");
+    assert_done(&run(&data, &model, &["--epochs", "1"]));
+    let checkpoint = model.with_extension("run").join("checkpoint.safetensors");
+    let kept = fs::read(&checkpoint).unwrap();
+    assert_refused(&run(&data, &model, &["--epochs", "1"]), &["checkpoint.safetensors", "--resume"]);
+    let resumed = |args: &[&str]| run(&data, &model, &[&["--resume"], args].concat());
+    assert_refused(&resumed(&["--epochs", "2"]), &["another training", "epochs: found 1, expected 2"]);
+    assert_refused(&resumed(&["--epochs", "1", "--conv", "dense"]), &["conv: found \"flgc\", expected \"dense\""]);
+    assert_refused(&resumed(&["--epochs", "1", "--seed", "2"]), &["seed: found 1, expected 2"]);
+    // Another data set: one picture has changed.
+    picture(1, 999, [8, 8]).save(data.join("train/apple/0000.png")).unwrap();
+    assert_refused(&resumed(&["--epochs", "1"]), &["another training", "train_data"]);
+    picture(0, 0, [8, 8]).save(data.join("train/apple/0000.png")).unwrap();
+    assert_done(&resumed(&["--epochs", "1"]));
+    // Another version, a damaged file, a file cut short, something else.
+    let text = String::from_utf8_lossy(&kept);
+    assert!(text.contains("version\\\":1,"));
+    let replaced = replace(&kept, b"version\\\":1,", b"version\\\":7,");
+    let mut flipped = kept.clone();
+    let last = flipped.len() - 5;
+    flipped[last] ^= 0x10;
+    let cases: [(&[u8], &[&str]); 5] = [
+        (&replaced, &["found a checkpoint of version 7, expected 1"]),
+        (&flipped, &["no whole checkpoint", "checksum"]),
+        (&kept[..kept.len() / 2], &["no whole checkpoint"]),
+        (b"", &["no whole checkpoint"]),
+        (b"hello, I am a poem, not a checkpoint", &["no whole checkpoint"]),
+    ];
+    for (bytes, parts) in cases {
+        fs::write(&checkpoint, bytes).unwrap();
+        assert_refused(&resumed(&["--epochs", "1"]), parts);
+        assert_eq!(fs::read(&checkpoint).unwrap(), bytes, "left as it is");
+    }
+}
+
+fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
+    [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), 2);
+    let model = folder.path().join("m.flgc");
+    // Decay that overshoots: weights grow by half in each step, until their squares are beyond all numbers.
+    let args = ["--epochs", "90", "--lr", "0.001", "--momentum", "0", "--weight-decay", "2500", "--logit-lr", "0"];
+    let output = run(&data, &model, &args);
+    assert_refused(&output, &["found a loss of NaN at step", "the checkpoint of epoch", "is kept"]);
+    let checkpoint = model.with_extension("run").join("checkpoint.safetensors");
+    let kept = fs::read(&checkpoint).unwrap();
+    assert!(Model::open(&model).is_ok(), "the model of the last good epoch is there");
+    // It stops at the same step again.
+    let again = run(&data, &model, &[&args[..], &["--resume"]].concat());
+    assert_eq!(stderr(&again).lines().last(), stderr(&output).lines().last());
+    assert_eq!(fs::read(&checkpoint).unwrap(), kept);
+}
+
+#[test]
+fn data_that_cannot_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("m.flgc");
+    let epochs = ["--epochs", "1"];
+    let refused = |data: &Path, parts: &[&str]| {
+        assert_refused(&run(data, &model, &epochs), parts);
+        assert!(!model.exists() && !model.with_extension("run").exists(), "nothing is written");
+    };
+    refused(&folder.path().join("missing"), &["missing"]);
+    let one = data(&folder.path().join("one"), 1);
+    refused(&one, &["found 1 classes, expected 2"]);
+    // A picture of another size and one that is none: named, left out up to a share.
+    let many = data(&folder.path().join("many"), 2);
+    for index in 200..400 {
+        picture(0, index, [8, 8]).save(many.join(format!("train/apple/{index}.png"))).unwrap();
+    }
+    picture(0, 1, [8, 9]).save(many.join("train/apple/wide.png")).unwrap();
+    fs::write(many.join("train/bird/text.png"), "no picture").unwrap();
+    let output = run(&many, &model, &epochs);
+    assert_done(&output);
+    let text = stderr(&output);
+    assert!(text.contains("wide.png: found 9x8 pixels, expected 8x8"), "{text}");
+    assert!(text.contains("text.png") && text.contains("2 left out"), "{text}");
+    fs::remove_dir_all(model.with_extension("run")).unwrap();
+    fs::remove_file(&model).unwrap();
+    fs::write(many.join("train/bird/text2.png"), "no picture").unwrap();
+    let output = run(&many, &model, &epochs);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(text.contains("found 3 of 235 pictures (1.3 %)") && text.contains("text2.png"), "{text}");
+    // The binary files of CIFAR-10.
+    let binary = folder.path().join("binary");
+    fs::create_dir(&binary).unwrap();
+    let records = |count: usize| -> Vec<u8> {
+        (0..count * 3073).map(|i| if i % 3073 == 0 { (i / 3073 % 10) as u8 } else { (i % 251) as u8 }).collect()
+    };
+    fs::write(binary.join("data_batch_1.bin"), records(32)).unwrap();
+    refused(&binary, &["test_batch.bin"]);
+    fs::write(binary.join("test_batch.bin"), &records(20)[..3073 * 20 - 1]).unwrap();
+    refused(&binary, &["test_batch.bin", "61459"]);
+    fs::write(binary.join("test_batch.bin"), records(20)).unwrap();
+    assert_done(&run(&binary, &model, &epochs));
+}
+
+#[test]
+fn full_disks_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), 2);
+    let model = folder.path().join("m.flgc");
+    let args = ["--epochs", "2"];
+    // Files of up to so many blocks of 512 bytes can be written: not the checkpoint, or the checkpoint but not the model beside it.
+    let script = "ulimit -f 100; trap '' XFSZ; exec \"$0\" \"$@\"";
+    let plain = command(&data, &model, &args);
+    let output = Command::new("sh").args(["-c", script]).arg(PROGRAM).args(plain.get_args()).output().unwrap();
+    assert_refused(&output, &["checkpoint.safetensors", "File too large"]);
+    let left: Vec<_> = fs::read_dir(model.with_extension("run")).unwrap().collect();
+    assert!(left.is_empty(), "no half-written files: {left:?}");
+    assert_done(&run(&data, &model, &[&args[..], &["--resume"]].concat()));
+    // A place where nothing can be written.
+    let output =
+        run(&data, &folder.path().join("no/such/folder/m.flgc"), &[&args[..], &["--run", "/dev/null/run"]].concat());
+    assert_refused(&output, &["/dev/null/run"]);
+    let run_folder = folder.path().join("run");
+    let to = folder.path().join("no/such/folder/m.flgc");
+    let output = run(&data, &to, &[&args[..], &["--run", run_folder.to_str().unwrap()]].concat());
+    assert_refused(&output, &["no/such/folder"]);
+}
+
+#[test]
+fn nonsense_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), 2);
+    let model = folder.path().join("m.flgc");
+    let cases: [(&[&str], &str); 17] = [
+        (&["--batch", "17"], "--batch: found 17, expected a multiple of 16"),
+        (&["--batch", "0"], "--batch"),
+        (&["--batch", "48"], "at most the 32 training pictures"),
+        (&["--groups", "0"], "--groups"),
+        (&["--groups", "70000"], "--groups: found 70000"),
+        (&["--width", "0"], "--width"),
+        (&["--width", "NaN"], "--width"),
+        (&["--width", "100"], "--width: found 100"),
+        (&["--lr", "-1"], "--lr"),
+        (&["--momentum", "1"], "--momentum"),
+        (&["--label-smoothing", "1.5"], "--label-smoothing"),
+        (&["--mean", "1,2"], "--mean: found 2 numbers"),
+        (&["--std", "1,0,1"], "--std"),
+        (&["--crop", "9"], "--crop: found 9"),
+        (&["--warmup", "1000"], "--warmup: found 1000"),
+        (&["--conv", "round"], "--conv"),
+        (&["--epochs", "0"], "--epochs"),
+    ];
+    for (args, part) in cases {
+        let name = args[0];
+        // Each option is given once.
+        let quick = QUICK.chunks(2).filter(|pair| pair[0] != name).flatten();
+        let epochs: &[&str] = if name == "--epochs" { &[] } else { &["--epochs", "2"] };
+        let output = Command::new(PROGRAM)
+            .arg(&data)
+            .arg("-o")
+            .arg(&model)
+            .args(quick)
+            .args(epochs)
+            .args(args)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains(part), "{args:?}: {}", stderr(&output));
+        assert!(!model.exists() && !model.with_extension("run").exists(), "{args:?}");
+    }
+    let output = Command::new(PROGRAM).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn closed_standard_error_is_no_reason_to_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), 2);
+    let model = folder.path().join("m.flgc");
+    let mut child = command(&data, &model, &["--epochs", "1"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut reader = child.stderr.take().unwrap();
+    let _ = reader.read(&mut [0; 1]);
+    drop(reader);
+    assert!(child.wait().unwrap().success());
+    assert!(model.exists());
+}
