@@ -23,9 +23,9 @@ const EVERY: usize = 17;
 const LEAST_LENGTH: f64 = 1e-3;
 
 /// What PyTorch started from and came to.
-struct Reference<'a>(SafeTensors<'a>);
+struct Reference(SafeTensors<'static>);
 
-impl Reference<'static> {
+impl Reference {
     fn new() -> Self {
         Self(SafeTensors::deserialize(include_bytes!("data/train_step.safetensors")).expect("a safetensors file"))
     }
@@ -35,7 +35,9 @@ impl Reference<'static> {
         let data = view.data();
         match view.dtype() {
             Dtype::U8 => data.iter().map(|&value| f64::from(value)).collect(),
-            Dtype::BF16 => data.as_chunks().0.iter().map(|&[low, high]| bf16([low, high])).collect(),
+            Dtype::BF16 => {
+                data.as_chunks().0.iter().map(|&[low, high]| f32::from_le_bytes([0, 0, low, high]).into()).collect()
+            }
             Dtype::F64 => data.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect(),
             other => panic!("{name}: found {other:?}"),
         }
@@ -82,8 +84,7 @@ impl Reference<'static> {
         assert_eq!(expected.len(), found.len().div_ceil(step), "{name}");
         let differences: Vec<f64> = found.iter().step_by(step).zip(&expected).map(|(x, y)| x - y).collect();
         let error = length(&differences) / length(&expected).max(LEAST_LENGTH);
-        let first = || differences.iter().position(|difference| difference.abs() > tolerance * length(&expected));
-        assert!(error <= tolerance, "{name}: relative error {error:.1e}, first at {:?}", first().map(|i| i * step));
+        assert!(error <= tolerance, "{name}: found a relative error of {error:.1e}, differences {differences:?}");
         if step > 1 {
             let total = |of: fn(f64) -> f64| found.iter().map(|&value| of(value)).sum::<f64>();
             let expected = self.numbers(&format!("sums.{name}"));
@@ -98,10 +99,6 @@ fn length(list: &[f64]) -> f64 {
     list.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-fn bf16(bytes: [u8; 2]) -> f64 {
-    f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16).into()
-}
-
 fn assert_close(what: &str, found: f64, expected: f64, tolerance: f64) {
     assert!((found - expected).abs() <= tolerance, "{what}: found {found}, expected {expected} within {tolerance:.1e}");
 }
@@ -112,7 +109,7 @@ fn assignments<F: Float>(network: &MobileNet<F>) -> Vec<Assignment> {
 
 #[test]
 fn two_steps() {
-    const TOLERANCE: f64 = 1e-9;
+    const TOLERANCE: f64 = 1e-10;
     let reference = Reference::new();
     let (pictures, labels, losses) = (reference.pictures(), reference.labels(), reference.numbers("losses"));
     let mut network = reference.network::<f64>();
@@ -140,15 +137,16 @@ fn two_steps() {
     }
 }
 
+/// Rounding puts a few of a million inputs on the other side of a ReLU's bend, and which they are depends on the CPU: a gradient then has a term
+/// too many or too few. One step only, as rounding may also change a group.
 #[test]
 fn loss_and_gradients_in_single_precision() {
-    const TOLERANCE: f64 = 1e-3;
     let reference = Reference::new();
     let mut network = reference.network::<f32>();
     let score = network.learn(&reference.pictures(), &reference.labels(), SIZE, SMOOTHING);
     let expected = reference.numbers("losses")[0];
-    assert_close("loss", score.loss / score.pictures as f64, expected, TOLERANCE * expected);
+    assert_close("loss", score.loss / score.pictures as f64, expected, 1e-4 * expected);
     for param in network.params_mut() {
-        reference.check(&format!("gradient.{}", param.name), &param.grad, TOLERANCE);
+        reference.check(&format!("gradient.{}", param.name), &param.grad, 0.05);
     }
 }

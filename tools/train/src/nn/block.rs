@@ -14,10 +14,21 @@ pub struct Block<F> {
     pub project: Unit<F>,
     /// What is added to that.
     pub shortcut: Shortcut<F>,
-    /// Compute the output of `expand` again for the backward pass: its memory goes to the next block.
-    pub frugal: bool,
+    /// How long the output of `expand` is kept.
+    pub keep: Keep,
     /// Output of the last forward pass.
     out: Option<Act<F>>,
+}
+
+/// How long the largest activation of a block is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// From batch to batch.
+    Always,
+    /// From the forward pass to the backward pass.
+    ForBackward,
+    /// Not beyond the forward pass: the backward pass computes it again.
+    Nothing,
 }
 
 /// The way around a block.
@@ -35,17 +46,14 @@ impl<F: Float> Block<F> {
     /// Of these layers.
     #[must_use]
     pub const fn new(expand: Unit<F>, depthwise: Unit<F>, project: Unit<F>, shortcut: Shortcut<F>) -> Self {
-        Self { expand, depthwise, project, shortcut, frugal: false, out: None }
+        Self { expand, depthwise, project, shortcut, keep: Keep::Always, out: None }
     }
 
     /// Computes the output.
     pub fn forward(&mut self, x: Source<'_, F>, training: bool, buffers: &Buffers<F>) {
-        let Self { expand, depthwise, project, shortcut, frugal, out } = self;
+        let Self { expand, depthwise, project, shortcut, keep, out } = self;
         expand.forward(x, training, buffers);
         depthwise.forward(expand.source(), training, buffers);
-        if *frugal {
-            expand.forget(buffers);
-        }
         project.forward(depthwise.source(), training, buffers);
         if let Shortcut::Unit(unit) = shortcut {
             unit.forward(x, training, buffers);
@@ -73,6 +81,10 @@ impl<F: Float> Block<F> {
             }
             buffers.give_vector(around);
         });
+        // Last, so that nothing smaller takes that memory.
+        if *keep == Keep::Nothing {
+            expand.forget(buffers);
+        }
     }
 
     /// The output, for the next layer to read.
@@ -112,7 +124,7 @@ impl<F: Float> Block<F> {
         };
         expand.backward(x, &g_wide, &wide_sums, InputGradient::AsRead { dx: &mut g, add }, buffers);
         buffers.give(g_wide);
-        if self.frugal {
+        if self.keep != Keep::Always {
             self.expand.forget(buffers);
         }
         g

@@ -1,8 +1,8 @@
 //! MobileNetV2 for small pictures: a 3x3 stem, blocks of expand 1x1, depthwise 3x3, project 1x1, a last 1x1, mean, fully connected.
 
 use super::{
-    Act, Block, Buffers, Conv, Depthwise, Float, Head, InputGradient, Kind, LANES, Param, Pointwise, Score, Shortcut,
-    Source, Sums, Unit,
+    Act, Block, Buffers, Conv, Depthwise, Float, Head, InputGradient, Keep, Kind, LANES, Param, Pointwise, Score,
+    Shortcut, Source, Sums, Unit,
     groups::{Assignment, Estimator, Membership, Start},
     norm::add_sums,
     rows,
@@ -138,10 +138,15 @@ impl<F: Float> MobileNet<F> {
                 c = n;
             }
         }
-        // Of the largest activations only one is kept.
+        // The largest activations and their gradients share the memory of two.
         let largest = wide_sizes.iter().copied().max();
-        for (block, sizes) in blocks.iter_mut().zip(wide_sizes.windows(2)) {
-            block.frugal = largest == Some(sizes[0]) && sizes[0] == sizes[1];
+        let mut last_largest = None;
+        for (block, _) in blocks.iter_mut().zip(wide_sizes).filter(|(_, size)| largest == Some(*size)) {
+            block.keep = Keep::Nothing;
+            last_largest = Some(block);
+        }
+        if let Some(block) = last_largest {
+            block.keep = Keep::ForBackward;
         }
         let wide = channels(ENDS[1]);
         let last = make.pointwise("last", c, wide);
@@ -172,7 +177,7 @@ impl<F: Float> MobileNet<F> {
         let parts = pictures.len();
         let like = |act: &Act<F>| buffers.take([act.c, act.h, act.w], parts);
         // The largest gradient first: the smaller ones then use its memory.
-        let wide = blocks.iter().filter(|block| !block.frugal).map(|block| block.expand.raw().0);
+        let wide = blocks.iter().filter(|block| block.keep != Keep::Nothing).map(|block| block.expand.raw().0);
         if let Some(largest) = wide.max_by_key(|act| act.c * act.plane()) {
             buffers.give(like(largest));
         }

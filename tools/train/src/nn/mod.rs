@@ -22,7 +22,7 @@ mod simd;
 mod unit;
 
 pub use act::{Act, Buffers, Source};
-pub use block::{Block, Shortcut};
+pub use block::{Block, Keep, Shortcut};
 pub use depthwise::Depthwise;
 pub use head::{Head, Score};
 pub use norm::{Affine, EPSILON, Norm, Sums};
