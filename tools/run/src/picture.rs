@@ -111,10 +111,7 @@ impl Preparer {
     /// # Errors
     /// If it is no picture, or one that is damaged or too large.
     pub fn prepare(&self, path: &Path, input: &mut Vec<f32>) -> Result<(), PictureError> {
-        let bytes = read(path)?;
-        // Decoders are other people's code on hostile data: one that panics must not take the other pictures along.
-        let picture = panic::catch_unwind(|| decode(&bytes)).unwrap_or(Err(PictureError::Panic))?;
-        drop(bytes);
+        let picture = load(path)?;
         self.normalise(&self.fit(picture), input);
         Ok(())
     }
@@ -184,6 +181,16 @@ fn inside(outer: (u32, u32), ratio: (u32, u32)) -> (u32, u32) {
 /// Linear interpolation, widened when it shrinks, so that every pixel counts.
 fn resize(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
     imageops::resize(picture, width, height, FilterType::Triangle)
+}
+
+/// The picture at `path`, turned as it says, in eight bits.
+///
+/// # Errors
+/// If it is no picture, or one that is damaged or too large.
+pub fn load(path: &Path) -> Result<RgbImage, PictureError> {
+    let bytes = read(path)?;
+    // Decoders are other people's code on hostile data: one that panics must not take the other pictures along.
+    panic::catch_unwind(|| decode(&bytes)).unwrap_or(Err(PictureError::Panic))
 }
 
 /// The bytes of the file at `path`, which may be a pipe.

@@ -1,10 +1,13 @@
 //! Times training steps of MobileNetV2 on random pictures: `step [dense|group|flgc|flgc-chosen] [THREADS] [STEPS] [WIDTH]`.
 //! Prints the median and the least time of a step in milliseconds: forward, loss, backward, update.
 
-use flgc_train::nn::{
-    LANES,
-    groups::{Estimator, Start},
-    mobilenet::{Config, Grouping, MobileNet},
+use flgc_train::{
+    nn::{
+        LANES,
+        groups::{Estimator, Start},
+        mobilenet::{Config, Grouping, MobileNet},
+    },
+    optim::{LogitRule, Logits, Sgd, update},
 };
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -12,6 +15,8 @@ use std::time::Instant;
 
 const BATCH: usize = 128;
 const SIZE: [usize; 2] = [32, 32];
+const SGD: Sgd = Sgd { momentum: 0.9, decay: 1e-4 };
+const LOGITS: Logits = Logits { rule: LogitRule::Sgd, rate: 1e-3, decay: 0.0 };
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -26,7 +31,8 @@ fn main() {
     let (threads, steps) = (number(1, "2") as usize, number(2, "10") as usize);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     let start = Start::Balanced { scale: 0.1 };
-    let config = Config { width: number(3, "1"), size: SIZE, classes: 10, grouping, groups: 8, start, estimator, seed: 1 };
+    let config =
+        Config { width: number(3, "1"), size: SIZE, classes: 10, grouping, groups: 8, start, estimator, seed: 1 };
     let mut rng = Pcg64::seed_from_u64(1);
     let mut network = MobileNet::<f32>::new(&config);
     let part = |_| (0..3 * SIZE[0] * SIZE[1] * LANES).map(|_| rng.random_range(-1.0f32..1.0)).collect();
@@ -37,6 +43,9 @@ fn main() {
             let begin = Instant::now();
             pool.install(|| {
                 network.learn(&pictures, &labels, SIZE, 0.1);
+                for param in network.params_mut() {
+                    update(param, [1e-3; 2], SGD, LOGITS, 0);
+                }
                 network.refresh();
             });
             begin.elapsed().as_secs_f64() * 1e3

@@ -2,7 +2,7 @@
 
 use crate::{
     metrics::Epoch,
-    nn::{groups::Assignment, mobilenet::MobileNet},
+    nn::{Running, groups::Assignment, mobilenet::MobileNet},
     settings::Settings,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -90,9 +90,9 @@ fn lists(network: &mut MobileNet<f32>) -> BTreeMap<String, &mut Vec<f32>> {
         let names = [name.clone(), format!("{name}.first"), format!("{name}.second")];
         names.into_iter().zip([&mut param.value, &mut param.first, &mut param.second])
     });
-    let statistics = norms
-        .into_iter()
-        .flat_map(|(name, [mean, variance])| [(format!("{name}.mean"), mean), (format!("{name}.variance"), variance)]);
+    let statistics = norms.into_iter().flat_map(|Running { name, mean, variance }| {
+        [(format!("{name}.mean"), mean), (format!("{name}.variance"), variance)]
+    });
     params.chain(statistics).collect()
 }
 

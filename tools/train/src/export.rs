@@ -132,7 +132,7 @@ impl Writer {
                 (shape, weights.collect())
             }
         };
-        self.floats(&conv.weight.clone(), self.dtype, &shape, &weights);
+        self.floats(&conv.weight, self.dtype, &shape, &weights);
         self.floats(&format!("{name}.bias"), DType::F32, &[bias.len()], &bias);
         let out = self.node(name, Op::Conv(conv.into()), &[x]);
         if relu { self.node(&format!("{out}.relu"), Op::Relu, &[&out]) } else { out }

@@ -6,7 +6,11 @@ use crate::{
     data::{Data, Dataset},
     export,
     metrics::{Epoch, LayerGroups},
-    nn::{Score, groups::Assignment, mobilenet::MobileNet},
+    nn::{
+        Kind, Score,
+        groups::Assignment,
+        mobilenet::{Grouping, MobileNet},
+    },
     optim,
     progress::{Progress, clock},
     report::{self, Page, ReportError},
@@ -130,12 +134,16 @@ fn write_results(job: &Job, network: &MobileNet<f32>, epochs: &[Epoch]) -> Resul
 
 fn facts(job: &Job) -> Vec<(String, String)> {
     let settings = &job.settings;
-    let grouping = serde_json::to_string(&settings.conv).unwrap_or_default();
     let mut facts = vec![
         ("command", job.command.clone()),
         (
             "network",
-            format!("MobileNetV2, width {}, 1x1 convolutions {grouping}, {} groups", settings.width, settings.groups),
+            format!(
+                "MobileNetV2, width {}, 1x1 convolutions: {}, {} groups",
+                settings.width,
+                text(settings.conv),
+                settings.groups
+            ),
         ),
         ("classes", settings.classes.join(", ")),
         ("pictures", format!("{}x{}, batch {}", settings.size[0], settings.size[1], settings.batch)),
@@ -148,33 +156,25 @@ fn facts(job: &Job) -> Vec<(String, String)> {
         ),
         ("seed", settings.seed.to_string()),
     ];
-    if settings.conv == crate::nn::mobilenet::Grouping::Flgc {
-        let json = |value: &dyn erased::Json| value.json();
+    if settings.conv == Grouping::Flgc {
         facts.push((
             "logits",
             format!(
                 "{} at {}, decay {}; start {}; gradient: {}",
-                json(&settings.logits.rule),
+                text(settings.logits.rule),
                 settings.logits.rate,
                 settings.logits.decay,
-                json(&settings.start),
-                json(&settings.estimator)
+                text(settings.start),
+                text(settings.estimator)
             ),
         ));
     }
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Settings as short text.
-mod erased {
-    pub(super) trait Json {
-        fn json(&self) -> String;
-    }
-    impl<T: serde::Serialize> Json for T {
-        fn json(&self) -> String {
-            serde_json::to_string(self).unwrap_or_default().replace('"', "")
-        }
-    }
+/// A setting as short text.
+fn text(setting: impl serde::Serialize) -> String {
+    serde_json::to_string(&setting).unwrap_or_default().replace('"', "")
 }
 
 fn run_epoch(
@@ -219,16 +219,15 @@ fn run_epoch(
     if !tested.loss.is_finite() {
         return Err(not_finite(tested.loss, steps_of_epoch));
     }
-    let moved = |side: fn(&Assignment) -> &Vec<usize>, now: &Assignment, then: &[usize]| {
-        side(now).iter().zip(then).filter(|(now, then)| now != then).count()
-    };
-    let (channels, filters): (fn(&Assignment) -> &Vec<usize>, fn(&Assignment) -> &Vec<usize>) =
-        (|of| &of.of_channel, |of| &of.of_filter);
     let now: Vec<(&str, &Assignment)> = network.assignments().collect();
-    let from_start = now
-        .iter()
-        .zip(&state.start)
-        .map(|((_, now), [of_channel, of_filter])| moved(channels, now, of_channel) + moved(filters, now, of_filter));
+    let moved = |then: &mut dyn Iterator<Item = [&Vec<usize>; 2]>| {
+        now.iter().zip(then).fold([0; 2], |[channels, filters], ((_, now), [of_channel, of_filter])| {
+            [channels + differing(&now.of_channel, of_channel), filters + differing(&now.of_filter, of_filter)]
+        })
+    };
+    let [moved_channels, moved_filters] = moved(&mut before.iter().map(|then| [&then.of_channel, &then.of_filter]));
+    let from_start: usize =
+        moved(&mut state.start.iter().map(|[of_channel, of_filter]| [of_channel, of_filter])).iter().sum();
     let members: usize = now.iter().map(|(_, now)| now.of_channel.len() + now.of_filter.len()).sum();
     let grouped = now.iter().filter(|(_, now)| now.groups > 1);
     Ok(Epoch {
@@ -239,9 +238,9 @@ fn run_epoch(
         test_loss: tested.loss / tested.pictures as f64,
         test_accuracy: tested.right as f64 / tested.pictures as f64,
         seconds,
-        moved_channels: now.iter().zip(&before).map(|((_, now), then)| moved(channels, now, &then.of_channel)).sum(),
-        moved_filters: now.iter().zip(&before).map(|((_, now), then)| moved(filters, now, &then.of_filter)).sum(),
-        moved_from_start: from_start.sum::<usize>() as f64 / members.max(1) as f64,
+        moved_channels,
+        moved_filters,
+        moved_from_start: from_start as f64 / members.max(1) as f64,
         empty_groups: now.iter().map(|(_, now)| now.empty()).sum(),
         layers: grouped
             .map(|(name, now)| LayerGroups {
@@ -253,11 +252,15 @@ fn run_epoch(
     })
 }
 
+fn differing(now: &[usize], then: &[usize]) -> usize {
+    now.iter().zip(then).filter(|(now, then)| now != then).count()
+}
+
 fn update(network: &mut MobileNet<f32>, settings: &Settings, rate: f64, step: u64, epoch: u64) {
     let learns_groups = settings.learns_groups(epoch);
     let rates = [rate, rate / settings.rate * settings.logits.rate];
     for param in network.params_mut() {
-        if learns_groups || param.kind != crate::nn::Kind::Logits {
+        if learns_groups || param.kind != Kind::Logits {
             optim::update(param, rates, settings.sgd, settings.logits, step);
         }
     }

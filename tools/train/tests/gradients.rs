@@ -27,7 +27,7 @@ fn weight(rng: &mut Pcg64, name: &str, count: usize) -> Param<f64> {
 fn pointwise(rng: &mut Pcg64, name: &str, assignment: Assignment) -> Unit<f64> {
     let count = assignment.of_channel.len() * assignment.of_filter.len();
     let conv = Pointwise::fixed(weight(rng, name, count), assignment);
-    with_offsets(rng, Unit::new(name.into(), Conv::Pointwise(conv)))
+    with_offsets(rng, Unit::new(name.into(), Conv::Pointwise(conv.into())))
 }
 
 fn depthwise(rng: &mut Pcg64, name: &str, c: usize, stride: usize) -> Unit<f64> {
@@ -200,7 +200,7 @@ fn head_and_loss() {
     let (x, labels): (_, Vec<u16>) = (act(&mut rng, [2, 2, 3], 2), (0..LANES as u16 * 2 - 5).map(|i| i % 4).collect());
     let mut head = Head::new(weight(&mut rng, "weight", 4 * 3), weight(&mut rng, "bias", 4));
     let buffers = Buffers::default();
-    let mut loss = |unit: &mut Unit<f64>, head: &mut Head<f64>| {
+    let loss = |unit: &mut Unit<f64>, head: &mut Head<f64>| {
         refresh(unit);
         unit.forward(Source::plain(&x), true, &buffers);
         let scores = head.scores(unit.source());
@@ -248,14 +248,14 @@ fn straight_through() {
         let weight = weight(&mut rng, "layer.weight", n * c);
         let conv = Pointwise::learned(weight.clone(), members.clone());
         let assignment = conv.assignment().clone();
-        let mut unit = with_offsets(&mut rng, Unit::new("layer".into(), Conv::Pointwise(conv)));
+        let mut unit = with_offsets(&mut rng, Unit::new("layer".into(), Conv::Pointwise(conv.into())));
         let (x, r) = (act(&mut rng, [c, 3, 2], 2), act(&mut rng, [n, 3, 2], 2));
         let buffers = Buffers::default();
         // The derivative of the loss by each element of a mask that is free to be anything.
-        let mut loss = |mask: &[f64]| {
+        let loss = |mask: &[f64]| {
             let masked = weight.value.iter().zip(mask).map(|(weight, mask)| weight * mask).collect();
             let conv = Pointwise::fixed(Param { value: masked, ..weight.clone() }, Assignment::dense(c, n));
-            let mut free = Unit::new("free".into(), Conv::Pointwise(conv));
+            let mut free = Unit::new("free".into(), Conv::Pointwise(conv.into()));
             free.norm = unit.norm.clone();
             free.forward(Source::plain(&x), true, &buffers);
             let (raw, norm) = free.raw();
@@ -267,7 +267,7 @@ fn straight_through() {
         let mask: Vec<f64> = (0..n * c).map(|i| f64::from(u8::from(same(i / c, i % c)))).collect();
         let by_mask: Vec<f64> = (0..n * c)
             .map(|i| {
-                let mut at = |step: f64| {
+                let at = |step: f64| {
                     let mut mask = mask.clone();
                     mask[i] += step;
                     loss(&mask)

@@ -2,7 +2,7 @@
 
 use flgc_train::{
     nn::{
-        Float, LANES,
+        Float, LANES, Running,
         groups::{Assignment, Estimator, Start},
         mobilenet::{Config, Grouping, MobileNet},
     },
@@ -131,7 +131,7 @@ fn two_steps() {
     for param in params {
         reference.check(&format!("after.{}", param.name), &param.value, TOLERANCE);
     }
-    for (unit, [mean, variance]) in norms {
+    for Running { name: unit, mean, variance } in norms {
         reference.check(&format!("after.{unit}.mean"), mean, TOLERANCE);
         reference.check(&format!("after.{unit}.variance"), variance, TOLERANCE);
     }

@@ -112,7 +112,7 @@ impl<F: Float> Depthwise<F> {
             let (mut a, mut dy) = (Padded::new(h, w, buffers), Padded::new(h, w, buffers));
             let mut row = buffers.vector(y.w * LANES);
             let (mut dw, mut sums) = (Vec::with_capacity(layer.c * K * K), Vec::with_capacity(layer.c));
-            for channel in 0..layer.c {
+            for (channel, &coefficients) in coefficients.iter().enumerate() {
                 read(x, part, channel, &mut a);
                 let out = channel * plane_out..(channel + 1) * plane_out;
                 let rows_out = g[out.clone()].chunks_exact(row.len()).zip(y.parts[part][out].chunks_exact(row.len()));
@@ -120,9 +120,9 @@ impl<F: Float> Depthwise<F> {
                     // At the place of the input that the output is centred on.
                     let to = dy.row_mut(index * layer.stride);
                     if layer.stride == 1 {
-                        rows::combine(g, y, coefficients[channel], to);
+                        rows::combine(g, y, coefficients, to);
                     } else {
-                        rows::combine(g, y, coefficients[channel], &mut row);
+                        rows::combine(g, y, coefficients, &mut row);
                         let pixels = to.chunks_exact_mut(LANES).step_by(layer.stride);
                         pixels.zip(row.chunks_exact(LANES)).for_each(|(to, from)| to.copy_from_slice(from));
                     }

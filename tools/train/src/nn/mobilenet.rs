@@ -1,8 +1,8 @@
 //! MobileNetV2 for small pictures: a 3x3 stem, blocks of expand 1x1, depthwise 3x3, project 1x1, a last 1x1, mean, fully connected.
 
 use super::{
-    Act, Block, Buffers, Conv, Depthwise, Float, Head, InputGradient, Keep, Kind, LANES, Param, Pointwise, Score,
-    Shortcut, Source, Sums, Unit,
+    Act, Block, Buffers, Conv, Depthwise, Float, Head, InputGradient, Keep, Kind, LANES, Param, Pointwise, Running,
+    Score, Shortcut, Source, Sums, Unit,
     groups::{Assignment, Estimator, Membership, Start},
     norm::add_sums,
     rows,
@@ -85,7 +85,7 @@ impl Maker<'_> {
 
     fn dense<F: Float>(&mut self, name: &str, c: usize, n: usize) -> Unit<F> {
         let weight = self.weights(format!("{name}.weight"), n * c, c);
-        Unit::new(name.to_owned(), Conv::Pointwise(Pointwise::fixed(weight, Assignment::dense(c, n))))
+        Unit::new(name.to_owned(), Conv::Pointwise(Pointwise::fixed(weight, Assignment::dense(c, n)).into()))
     }
 
     /// A 1x1 convolution, grouped as the network's are.
@@ -100,7 +100,7 @@ impl Maker<'_> {
                 Pointwise::learned(weight, Membership::new(name, [c, n], groups, start, estimator, &mut self.rng))
             }
         };
-        Unit::new(name.to_owned(), Conv::Pointwise(conv))
+        Unit::new(name.to_owned(), Conv::Pointwise(conv.into()))
     }
 
     fn depthwise<F: Float>(&mut self, name: &str, c: usize, stride: usize) -> Unit<F> {
@@ -212,8 +212,8 @@ impl<F: Float> MobileNet<F> {
         self.state_mut().0
     }
 
-    /// Everything that training changes: what is learned, and each unit's name with its running mean and variance.
-    pub fn state_mut(&mut self) -> (Vec<&mut Param<F>>, Vec<(&str, [&mut Vec<F>; 2])>) {
+    /// Everything that training changes: what is learned, and the running statistics.
+    pub fn state_mut(&mut self) -> (Vec<&mut Param<F>>, Vec<Running<'_, F>>) {
         let Self { stem, blocks, last, head, .. } = self;
         let (mut params, mut statistics) = (Vec::new(), Vec::new());
         for unit in units(stem, blocks, last) {
@@ -228,7 +228,7 @@ impl<F: Float> MobileNet<F> {
     /// The grouped layers: those that are not dense by design.
     pub fn pointwise_mut(&mut self) -> impl Iterator<Item = (&str, &mut Pointwise<F>)> {
         self.units_mut().filter(|unit| unit.name != "stem").filter_map(|unit| match &mut unit.conv {
-            Conv::Pointwise(conv) => Some((unit.name.as_str(), conv)),
+            Conv::Pointwise(conv) => Some((unit.name.as_str(), &mut **conv)),
             Conv::Depthwise(_) => None,
         })
     }

@@ -29,7 +29,7 @@ pub use norm::{Affine, EPSILON, Norm, Sums};
 pub use param::{Kind, Param};
 pub use pointwise::{InputGradient, Pointwise};
 pub use simd::Vector;
-pub use unit::{Conv, Unit};
+pub use unit::{Conv, Running, Unit};
 
 pub use crate::data::batches::LANES;
 

@@ -6,9 +6,20 @@ use super::{Act, Affine, Buffers, Depthwise, Float, InputGradient, LANES, Norm, 
 #[derive(Clone, Debug)]
 pub enum Conv<F> {
     /// 1x1, dense or grouped.
-    Pointwise(Pointwise<F>),
+    Pointwise(Box<Pointwise<F>>),
     /// 3x3, each channel on its own.
     Depthwise(Depthwise<F>),
+}
+
+/// The running statistics of a norm.
+#[derive(Debug)]
+pub struct Running<'a, F> {
+    /// Name of its unit.
+    pub name: &'a str,
+    /// Means.
+    pub mean: &'a mut Vec<F>,
+    /// Variances.
+    pub variance: &'a mut Vec<F>,
 }
 
 /// A convolution, its batch norm, and what it remembers of the last forward pass.
@@ -150,8 +161,8 @@ impl<F: Float> Unit<F> {
         self.state_mut().0
     }
 
-    /// Everything that is learned, and its name with the running mean and variance.
-    pub fn state_mut(&mut self) -> (Vec<&mut Param<F>>, (&str, [&mut Vec<F>; 2])) {
+    /// Everything that is learned, and the running statistics.
+    pub fn state_mut(&mut self) -> (Vec<&mut Param<F>>, Running<'_, F>) {
         let mut params = match &mut self.conv {
             Conv::Pointwise(conv) => {
                 let members = conv.members.iter_mut().flat_map(|members| [&mut members.channels, &mut members.filters]);
@@ -161,7 +172,7 @@ impl<F: Float> Unit<F> {
         };
         let Norm { gamma, beta, mean, variance } = &mut self.norm;
         params.extend([gamma, beta]);
-        (params, (&self.name, [mean, variance]))
+        (params, Running { name: &self.name, mean, variance })
     }
 }
 
