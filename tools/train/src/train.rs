@@ -16,7 +16,7 @@ use crate::{
     report::{self, Page, ReportError},
     settings::Settings,
 };
-use flgc::{ModelError, model::DType};
+use flgc::{ModelError, Options, Plan, PlanError, model::DType};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -67,6 +67,9 @@ pub enum TrainError {
     /// The model can't be written.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The model can't be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// Training has come apart.
     #[error(
         "found a loss of {loss} at step {step} of epoch {epoch}, expected a finite one: {kept}; try a smaller learning rate (--lr), or a longer --warmup"
@@ -122,13 +125,19 @@ pub fn train(job: &Job, data: Data, note: &dyn Fn(&str)) -> Result<Vec<Epoch>, T
 
 /// The model, the figures and the page.
 fn write_results(job: &Job, network: &MobileNet<f32>, epochs: &[Epoch]) -> Result<(), TrainError> {
+    let model = export::model(network, &job.settings, job.dtype)?;
+    let plan = Plan::new(&model, &Options::default())?;
+    let cost = plan.report();
+    let mut facts = facts(job);
+    facts.push(("multiply-adds".to_owned(), cost.macs.to_string()));
+    facts.push(("parameters".to_owned(), cost.parameters.to_string()));
+    let title = job.output.file_stem().map_or_else(|| "training".into(), |stem| stem.to_string_lossy());
     let in_run = |name: &str| job.run.join(name);
     report::write_metrics(in_run("metrics.csv"), epochs)?;
     report::write_groups(in_run("groups.csv"), epochs)?;
-    let title = job.output.file_stem().map_or_else(|| "training".into(), |stem| stem.to_string_lossy());
-    let facts = facts(job);
+    report::write_curve(in_run("accuracy.svg"), epochs)?;
     report::write_html(in_run("report.html"), &Page { title: &title, facts: &facts, epochs })?;
-    export::model(network, &job.settings, job.dtype)?.save(&job.output)?;
+    model.save(&job.output)?;
     Ok(())
 }
 

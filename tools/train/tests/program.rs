@@ -131,7 +131,8 @@ fn learns_and_exports() {
         let own: f64 = rows[11][5].parse().unwrap();
         assert!((accuracy(&model, &data) - own).abs() < 1e-9, "{conv}: {own}");
         let report = fs::read_to_string(model.with_extension("run").join("report.html")).unwrap();
-        assert!(report.contains("<svg") && report.contains("apple, bird, cup"));
+        assert!(report.contains("<svg") && report.contains("apple, bird, cup") && report.contains("multiply-adds"));
+        assert!(fs::read_to_string(model.with_extension("run").join("accuracy.svg")).unwrap().contains("</svg>"));
         let graph = Model::open(&model).unwrap();
         assert_eq!(graph.graph().labels, ["apple", "bird", "cup"]);
         let learned = graph.graph().nodes.iter().filter(|node| {

@@ -120,6 +120,21 @@ fn facts(facts: &[(String, String)]) -> String {
     html + "</table></div>\n"
 }
 
+fn accuracy(epochs: &[Epoch]) -> Lines<'static> {
+    let percent = |share: fn(&Epoch) -> f64| epochs.iter().map(|epoch| share(epoch) * 100.0).collect();
+    Lines {
+        title: "Accuracy",
+        label: "accuracy, %",
+        scale: Scale::Percent,
+        series: vec![("train", percent(|epoch| epoch.train_accuracy)), ("test", percent(|epoch| epoch.test_accuracy))],
+    }
+}
+
+/// The chart of accuracies on its own, an SVG file.
+pub(super) fn curve(epochs: &[Epoch]) -> io::Result<String> {
+    accuracy(epochs).draw(&numbers(epochs.iter()))
+}
+
 fn curves(epochs: &[Epoch], grouped: bool) -> io::Result<String> {
     let values = |value: fn(&Epoch) -> f64| epochs.iter().map(value).collect::<Vec<_>>();
     let mut charts = vec![
@@ -129,15 +144,7 @@ fn curves(epochs: &[Epoch], grouped: bool) -> io::Result<String> {
             scale: Scale::Values,
             series: vec![("train", values(|epoch| epoch.train_loss)), ("test", values(|epoch| epoch.test_loss))],
         },
-        Lines {
-            title: "Accuracy",
-            label: "accuracy, %",
-            scale: Scale::Percent,
-            series: vec![
-                ("train", values(|epoch| epoch.train_accuracy * 100.0)),
-                ("test", values(|epoch| epoch.test_accuracy * 100.0)),
-            ],
-        },
+        accuracy(epochs),
         Lines {
             title: "Learning rate",
             label: "learning rate",

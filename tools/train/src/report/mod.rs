@@ -58,6 +58,14 @@ pub fn write_html(path: impl AsRef<Path>, page: &Page<'_>) -> Result<(), ReportE
     replace(path.as_ref(), || Ok(html::page(page)?.into_bytes()))
 }
 
+/// Writes the curves of accuracy, train in blue and test in vermilion, as an SVG file for use elsewhere.
+///
+/// # Errors
+/// If it can't be written.
+pub fn write_curve(path: impl AsRef<Path>, epochs: &[Epoch]) -> Result<(), ReportError> {
+    replace(path.as_ref(), || Ok(html::curve(epochs)?.into_bytes()))
+}
+
 fn replace(path: &Path, content: impl FnOnce() -> io::Result<Vec<u8>>) -> Result<(), ReportError> {
     let write = || {
         let content = content()?;
