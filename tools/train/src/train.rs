@@ -8,7 +8,7 @@ use crate::{
     metrics::{Epoch, LayerGroups},
     nn::{
         Kind, Score,
-        groups::Assignment,
+        groups::{Assignment, HEAD_START, Start},
         mobilenet::{Grouping, MobileNet},
     },
     optim,
@@ -166,6 +166,11 @@ fn facts(job: &Job) -> Vec<(String, String)> {
         ("seed", settings.seed.to_string()),
     ];
     if settings.conv == Grouping::Flgc {
+        let start = match settings.start {
+            Start::Random { scale } => format!("random, {scale} N(0, 1)"),
+            Start::Balanced { scale } => format!("balanced, {HEAD_START} + {scale} N(0, 1)"),
+            Start::Scattered { scale } => format!("scattered, {HEAD_START} + {scale} N(0, 1)"),
+        };
         facts.push((
             "logits",
             format!(
@@ -173,7 +178,7 @@ fn facts(job: &Job) -> Vec<(String, String)> {
                 text(settings.logits.rule),
                 settings.logits.rate,
                 settings.logits.decay,
-                text(settings.start),
+                start,
                 text(settings.estimator)
             ),
         ));
