@@ -1,6 +1,6 @@
 # The checks that every change passes, and what is made rarely.
 
-.PHONY: check test doc bench golden fuzz
+.PHONY: check test doc bench golden train-reference fuzz
 
 check: ## formatting, lints as errors, tests, documentation
 	cargo fmt --all --check
@@ -20,6 +20,9 @@ bench: ## latency of whole networks and of kernels; nothing else should run mean
 golden: ## expected outputs, by ONNX Runtime (needs tools/python/requirements.txt)
 	python3 tools/python/make_golden.py tests/golden
 # The reference network's: python3 tools/python/make_reference_golden.py CIFAR_ONNX tests/golden/cifar10-reference
+
+train-reference: ## one training step by PyTorch (needs tools/python/requirements-train.txt)
+	python3 tools/python/train_step_reference.py tools/train/tests/data/train_step.safetensors
 
 fuzz: ## ten minutes each (needs cargo-fuzz); seeds are the golden networks
 	mkdir -p fuzz/corpus/load fuzz/corpus/load_plan_run
