@@ -332,7 +332,7 @@ fn loading_allocates_at_most_four_times_the_file_and_a_mebibyte() {
     );
     let order = (0..65_536).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
     let permute =
-        format!(r#"{{"name":"p","op":{{"permute_channels":{{"order":[{order}]}}}},"inputs":["x"],"outputs":["0"]}}"#);
+        format!(r#"{{"name":"p","op":{{"gather_channels":{{"order":[{order}]}}}},"inputs":["x"],"outputs":["0"]}}"#);
     let tensors: String = (0..40_000)
         .map(|i| format!(r#","{i:x}":{{"dtype":"U8","shape":[1],"data_offsets":[{i},{}]}}"#, i + 1))
         .collect();

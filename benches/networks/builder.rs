@@ -205,7 +205,7 @@ impl Builder {
         for i in (1..order.len()).rev() {
             order.swap(i, self.below(i + 1));
         }
-        self.apply(Op::PermuteChannels(graph::PermuteChannels { order }.into()), &[x])
+        self.apply(Op::GatherChannels(graph::GatherChannels { order }.into()), &[x])
     }
 
     /// Max or average pool, padded to keep the size but for the stride if `k` is odd.

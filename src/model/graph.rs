@@ -71,6 +71,9 @@ pub struct Image {
     /// How a picture of another size is fitted.
     #[serde(default)]
     pub fit: Fit,
+    /// With [`Fit::Crop`]: the pixels that the shorter side is brought to before the middle is cut out; `None`: as few as cover the input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<usize>,
 }
 
 fn one_255th() -> f64 {
@@ -151,7 +154,7 @@ pub enum Op {
     /// A range along an axis.
     Slice(Slice),
     /// Output channel `i` is input channel `order[i]`.
-    PermuteChannels(Box<PermuteChannels>),
+    GatherChannels(Box<GatherChannels>),
     /// `[n, g, c/g, ...]` transposed to `[n, c/g, g, ...]`.
     ShuffleChannels(ShuffleChannels),
     /// Largest value of each window.
@@ -166,6 +169,8 @@ pub enum Op {
     Relu,
     /// `max(0, min(6, x))`
     Relu6,
+    /// `max(min, min(max, x))`
+    Clamp(Clamp),
     /// `x` where positive, `slope * x` elsewhere.
     LeakyRelu(LeakyRelu),
     /// `LeakyRelu` with a slope for each channel.
@@ -204,7 +209,7 @@ impl Op {
             Self::Concat(_) => "concat",
             Self::Split(_) => "split",
             Self::Slice(_) => "slice",
-            Self::PermuteChannels(_) => "permute_channels",
+            Self::GatherChannels(_) => "gather_channels",
             Self::ShuffleChannels(_) => "shuffle_channels",
             Self::MaxPool(_) => "max_pool",
             Self::AveragePool(_) => "average_pool",
@@ -212,6 +217,7 @@ impl Op {
             Self::GlobalAveragePool => "global_average_pool",
             Self::Relu => "relu",
             Self::Relu6 => "relu6",
+            Self::Clamp(_) => "clamp",
             Self::LeakyRelu(_) => "leaky_relu",
             Self::PRelu(_) => "prelu",
             Self::HardSwish => "hard_swish",
@@ -349,10 +355,10 @@ pub struct Slice {
     pub end: usize,
 }
 
-/// Attributes of a permutation of channels.
+/// Attributes of a gather of channels: a permutation, a selection, a repetition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PermuteChannels {
+pub struct GatherChannels {
     /// The input channel of each output channel.
     #[serde(deserialize_with = "list::<_, _, 65536>")]
     pub order: Vec<u32>,
@@ -416,6 +422,18 @@ pub struct HardSigmoid {
     /// Value at zero.
     #[serde(default = "one_half")]
     pub beta: f32,
+}
+
+/// Attributes of a clamp; a bound that is left out does not bound.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clamp {
+    /// Smallest output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f32>,
+    /// Largest output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f32>,
 }
 
 /// Attributes of a reshape.

@@ -318,22 +318,15 @@ impl Context<'_> {
                 )?;
                 one(self.with_dim(shape, axis, slice.end - slice.begin)?)
             }
-            Op::PermuteChannels(permute) => {
-                let [_, c, ..] = self.channels()?;
-                let mut seen = vec![false; c];
-                self.check(
-                    permute.order.len() == c,
-                    format_args!("an order of {}", permute.order.len()),
-                    format_args!("{c}, one for each channel"),
-                )?;
-                for &channel in &permute.order {
-                    let slot = seen.get_mut(channel as usize).filter(|seen| !**seen);
-                    let slot = slot.ok_or_else(|| {
-                        self.error(format_args!("channel {channel} in the order"), format_args!("each of 0..{c} once"))
-                    })?;
-                    *slot = true;
+            Op::GatherChannels(gather) => {
+                let shape = self.input()?;
+                let c = shape.get(1).copied();
+                let c = c.ok_or_else(|| self.error(format_args!("an input of shape {shape}"), "[n, c, ...]"))?;
+                let outside = gather.order.iter().find(|&&channel| channel as usize >= c);
+                if let Some(channel) = outside {
+                    return Err(self.error(format_args!("channel {channel} in the order"), format_args!("0..{c}")));
                 }
-                one(self.input()?)
+                one(self.with_dim(shape, 1, gather.order.len())?)
             }
             Op::ShuffleChannels(shuffle) => {
                 let [_, c, ..] = self.channels()?;
@@ -361,6 +354,12 @@ impl Context<'_> {
             Op::HardSigmoid(hard) => {
                 let fine = hard.alpha.is_finite() && hard.beta.is_finite();
                 self.check(fine, format_args!("alpha {} and beta {}", hard.alpha, hard.beta), "numbers")?;
+                one(self.input()?)
+            }
+            Op::Clamp(clamp) => {
+                let (min, max) = (clamp.min.unwrap_or(f32::MIN), clamp.max.unwrap_or(f32::MAX));
+                let fine = min.is_finite() && max.is_finite() && min <= max;
+                self.check(fine, format_args!("bounds {min} and {max}"), "numbers, the smaller first")?;
                 one(self.input()?)
             }
             Op::Relu | Op::Relu6 | Op::HardSwish | Op::Sigmoid | Op::Silu => one(self.input()?),

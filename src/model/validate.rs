@@ -3,13 +3,16 @@
 use super::{
     Model, ModelError, Shape, TensorView,
     format::MAX_NAME,
-    graph::{Image, Input},
+    graph::{Fit, Image, Input},
     shape,
 };
 use std::{
     cell::RefCell,
     collections::{BTreeSet, HashSet},
 };
+
+/// Largest side that a picture is brought to.
+const MAX_RESIZE: usize = 65_535;
 
 /// Checks inputs, nodes, tensors and labels.
 pub(super) fn check(model: &Model) -> Result<(), ModelError> {
@@ -97,6 +100,12 @@ fn check_image(image: &Image, shape: Shape, invalid: &Invalid<'_>) -> Result<(),
     }
     if !image.scale.is_finite() || image.scale == 0.0 {
         return Err(invalid("image.scale", &image.scale, "a number other than zero"));
+    }
+    if let Some(side) = image.resize
+        && (image.fit != Fit::Crop || side < shape[2].max(shape[3]) || side > MAX_RESIZE)
+    {
+        let expected = "at least the input's sides and at most 65535, together with \"fit\": \"crop\"";
+        return Err(invalid("image.resize", &side, expected));
     }
     let fits = |values: &[f64]| values.is_empty() || values.len() == channels && values.iter().all(|x| x.is_finite());
     if !fits(&image.mean) {

@@ -58,7 +58,13 @@ pub(super) fn check<'m>(model: &'m Model, options: &Options) -> Result<Values<'m
         }
         let view = matches!(
             node.op,
-            Op::Flatten(_) | Op::Reshape(_) | Op::Transpose(_) | Op::Concat(_) | Op::Split(_) | Op::Slice(_)
+            Op::Flatten(_)
+                | Op::Reshape(_)
+                | Op::Transpose(_)
+                | Op::Concat(_)
+                | Op::Split(_)
+                | Op::Slice(_)
+                | Op::GatherChannels(_)
         );
         limit_memory(&node.name, &outputs, view, &mut lists, options)?;
     }

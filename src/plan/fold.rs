@@ -157,7 +157,7 @@ fn layer<'m>(model: &'m Model, values: &Values<'_>, node: &'m Node) -> Layer<'m>
         Op::Concat(op) => Kind::View(View::Concat { axis: axis(op.axis, rank) }),
         Op::Split(op) => Kind::View(View::Split { axis: axis(op.axis, rank), sizes: op.sizes.clone() }),
         Op::Slice(op) => Kind::View(View::Slice { axis: axis(op.axis, rank), begin: op.begin, end: op.end }),
-        Op::PermuteChannels(op) => Kind::View(View::Channels { order: op.order.clone() }),
+        Op::GatherChannels(op) => Kind::View(View::Channels { order: op.order.clone() }),
         Op::ShuffleChannels(op) => {
             let size = channels / op.groups;
             let order = (0..channels).map(|i| (i % op.groups * size + i / op.groups) as u32).collect();
@@ -169,6 +169,10 @@ fn layer<'m>(model: &'m Model, values: &Values<'_>, node: &'m Node) -> Layer<'m>
         Op::GlobalAveragePool => Kind::GlobalPool { average: true },
         Op::Relu => activation(Activation::RELU),
         Op::Relu6 => activation(Activation::RELU6),
+        Op::Clamp(op) => activation(Activation::Clamp {
+            lo: op.min.unwrap_or(f32::NEG_INFINITY),
+            hi: op.max.unwrap_or(f32::INFINITY),
+        }),
         Op::LeakyRelu(op) => activation(Activation::Leaky { slope: op.slope }),
         Op::PRelu(op) => {
             let slopes = tensor(model, &op.slope);

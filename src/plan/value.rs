@@ -133,7 +133,7 @@ pub(super) fn view(view: &View, inputs: &[&Value], shapes: &[Shape], storages: &
             }
             Content::Elements(elements) => {
                 let (outer, inner) = (input.shape[0], input.shape[2..].iter().product::<usize>());
-                let channels = order.len();
+                let channels = input.shape[1];
                 let planes =
                     (0..outer).flat_map(|image| order.iter().map(move |&c| (image * channels + c as usize) * inner));
                 let elements = planes.flat_map(|start| elements[start..start + inner].iter().copied()).collect();

@@ -29,7 +29,7 @@ def pair(value):
 
 
 # Operators whose attributes may all be left out: still written as objects.
-HAS_ATTRIBUTES = {"leaky_relu", "hard_sigmoid", "softmax", "flatten"}
+HAS_ATTRIBUTES = {"clamp", "leaky_relu", "hard_sigmoid", "softmax", "flatten"}
 
 
 class Net:
@@ -150,6 +150,7 @@ class Net:
         steps = {
             "relu": [("Relu", [], {})],
             "relu6": [("Clip", limits, {})],
+            "clamp": [("Clip", [self.constant(np.float32(attributes[k])) if k in attributes else "" for k in ("min", "max")], {})],
             "leaky_relu": [("LeakyRelu", [], dict(alpha=attributes.get("slope", 0.01)))],
             "hard_swish": [("HardSwish", [], {})],
             "hard_sigmoid": [("HardSigmoid", [], dict(alpha=attributes.get("alpha", 1 / 6), beta=attributes.get("beta", 0.5)))],
@@ -185,9 +186,9 @@ class Net:
         bounds = [self.constant(np.array([v])) for v in (begin, end, axis)]
         return self.node("slice", [x], [("Slice", bounds, {})], axis=axis, begin=begin, end=end)
 
-    def permute(self, x, order):
+    def gather(self, x, order):
         order = [int(i) for i in order]
-        return self.node("permute_channels", [x], [("Gather", [self.constant(np.array(order))], dict(axis=1))], order=order)
+        return self.node("gather_channels", [x], [("Gather", [self.constant(np.array(order))], dict(axis=1))], order=order)
 
     def shuffle(self, x, groups):
         n, c, *space = self.shape(x)

@@ -324,7 +324,7 @@ def shuffle_output(net):
     x = net.input([1, 12, 5, 7])
     y = net.conv(x, 12, learned=([7, 5], [4, 8]), act="relu")
     shuffled = net.shuffle(y, 4)
-    permuted = net.permute(y, [5, 0, 11, 3, 8, 1, 2, 10, 9, 4, 7, 6])
+    permuted = net.gather(y, [5, 0, 11, 3, 8, 1, 2, 10, 9, 4, 7, 6])
     joined = net.concat(net.slice(shuffled, 3, 9), permuted)
     net.output(shuffled, permuted, net.slice(y, 2, 7), joined, net.conv(joined, 5))
 
@@ -333,10 +333,28 @@ def shuffle_output(net):
 def permute(net):
     """Permutations between grouped layers, as in CondenseNet, and on both sides of a sum."""
     x = net.input([1, 12, 8, 9])
-    x = net.conv(net.permute(x, net.rng.permutation(12)), 16, groups=4, act="relu")
-    y = net.permute(net.depthwise(x), net.rng.permutation(16))
-    x = net.add(net.permute(x, net.rng.permutation(16)), y, act="relu")
+    x = net.conv(net.gather(x, net.rng.permutation(12)), 16, groups=4, act="relu")
+    y = net.gather(net.depthwise(x), net.rng.permutation(16))
+    x = net.add(net.gather(x, net.rng.permutation(16)), y, act="relu")
     net.output(net.conv(net.shuffle(x, 4), 8, groups=2))
+
+
+@network()
+def gather(net):
+    """Channels left out and repeated: before a grouped convolution as in CondenseNet, before and behind a depthwise one, in sums, and as an output."""
+    x = net.conv(net.input([1, 6, 8, 9]), 10, act="relu")
+    y = net.conv(net.gather(x, [3, 1, 9, 0, 3, 7, 7, 2]), 12, groups=4, act="relu")
+    z = net.depthwise(net.gather(y, [0, 5, 5, 11, 2, 0, 0]), stride=2)
+    w = net.add(net.gather(z, [6, 1, 2, 1]), net.gather(z, [0, 0, 3, 5]), act="relu")
+    net.output(net.conv(w, 5, 3), net.gather(z, [2, 2, 0]), net.gather(net.linear(net.flatten(net.global_pool(w)), 7), [6, 0, 0, 3]))
+
+
+@network()
+def clamps(net):
+    """Bounds on one side and on both, on an input and behind convolutions."""
+    x = net.input([1, 5, 6, 7], scale=3.0)
+    for bounds in {"min": -0.5}, {"max": 1.25}, {"min": -1.0, "max": 0.5}:
+        net.output(net.act(x, "clamp", **bounds), net.act(net.conv(x, 6, 3), "clamp", **bounds), net.act(net.depthwise(x), "clamp", **bounds))
 
 
 @network()

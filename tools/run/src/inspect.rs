@@ -122,7 +122,7 @@ fn describe_input(input: &Input) -> String {
         let _ = write!(text, ", any of [{}]", input.range.iter().map(range).collect::<Vec<_>>().join(", "));
     }
     if let Some(image) = &input.image {
-        let Image { channels, scale, mean, std, fit } = &**image;
+        let Image { channels, scale, mean, std, fit, resize } = &**image;
         let channels = match channels {
             Channels::Rgb => "rgb",
             Channels::Bgr => "bgr",
@@ -133,7 +133,11 @@ fn describe_input(input: &Input) -> String {
             Fit::Crop => "cropped",
             Fit::Pad => "padded",
         };
-        let _ = write!(text, "; pictures: {channels}, {fit}, times {scale:.6}");
+        let _ = write!(text, "; pictures: {channels}, {fit}");
+        if let Some(side) = resize {
+            let _ = write!(text, " from a shorter side of {side}");
+        }
+        let _ = write!(text, ", times {scale:.6}");
         if !mean.is_empty() {
             let _ = write!(text, ", minus {mean:?}");
         }

@@ -87,6 +87,8 @@ pub struct Preparer {
     height: u32,
     width: u32,
     fit: Fit,
+    /// With [`Fit::Crop`], what the shorter side is brought to.
+    resize: Option<u32>,
     channels: Channels,
     /// The float of each pixel value, for each channel.
     floats: Vec<[f32; 256]>,
@@ -103,7 +105,14 @@ impl Preparer {
             std::array::from_fn(|value| ((value as f64 * image.scale - mean) / std) as f32)
         };
         let floats = (0..image.channels.count()).map(table).collect();
-        Some(Self { height: side(height)?, width: side(width)?, fit: image.fit, channels: image.channels, floats })
+        Some(Self {
+            height: side(height)?,
+            width: side(width)?,
+            fit: image.fit,
+            resize: image.resize.map(|pixels| pixels.min(MAX_SIDE as usize) as u32),
+            channels: image.channels,
+            floats,
+        })
     }
 
     /// Reads the picture at `path` and writes the input, `[c][h][w]`, to `input`.
@@ -119,14 +128,17 @@ impl Preparer {
     /// Brings a picture to the size of the input.
     fn fit(&self, picture: RgbImage) -> RgbImage {
         let (width, height) = (self.width, self.height);
-        if picture.dimensions() == (width, height) {
+        if picture.dimensions() == (width, height) && self.resize.is_none() {
             return picture;
         }
         match self.fit {
             Fit::Stretch => resize(&picture, width, height),
             Fit::Crop => {
                 // Cutting first gives the same picture, but never one that is larger than both.
-                let (w, h) = inside(picture.dimensions(), (width, height));
+                let (w, h) = match self.resize {
+                    None => inside(picture.dimensions(), (width, height)),
+                    Some(side) => middle(picture.dimensions(), (width, height), side),
+                };
                 let (x, y) = ((picture.width() - w) / 2, (picture.height() - h) / 2);
                 resize(&imageops::crop_imm(&picture, x, y, w, h).to_image(), width, height)
             }
@@ -176,6 +188,13 @@ fn inside(outer: (u32, u32), ratio: (u32, u32)) -> (u32, u32) {
     } else {
         (outer.0, scaled(outer.0, ratio.1, ratio.0, outer.1))
     }
+}
+
+/// The part of a picture of size `outer` that is `size` once the shorter side has `side` pixels; rounded, at least one pixel a side.
+fn middle(outer: (u32, u32), size: (u32, u32), side: u32) -> (u32, u32) {
+    let scale = f64::from(outer.0.min(outer.1)) / f64::from(side);
+    let scaled = |pixels: u32, max: u32| ((f64::from(pixels) * scale).round() as u32).clamp(1, max);
+    (scaled(size.0, outer.0), scaled(size.1, outer.1))
 }
 
 /// Linear interpolation, widened when it shrinks, so that every pixel counts.
@@ -257,7 +276,7 @@ mod tests {
     use image::Rgb;
 
     fn spec(channels: Channels, fit: Fit) -> Image {
-        Image { channels, scale: 1.0, mean: Vec::new(), std: Vec::new(), fit }
+        Image { channels, scale: 1.0, mean: Vec::new(), std: Vec::new(), fit, resize: None }
     }
 
     fn pixels(image: &Image, (height, width): (usize, usize), picture: &RgbImage) -> Vec<f32> {
@@ -318,6 +337,21 @@ mod tests {
         assert_eq!(inside((65_535, 1), (1, 224)), (1, 1));
         assert_eq!(inside((224, 224), (65_535, 1)), (224, 1));
         assert_eq!(inside((5, 5), (7, 7)), (5, 5));
+    }
+
+    #[test]
+    fn crops_of_a_larger_size_leave_the_border_out() {
+        // The columns become 135x45 pixels; the middle 30x30 of those is 20x20 of theirs.
+        let image = Image { resize: Some(45), ..spec(Channels::Rgb, Fit::Crop) };
+        let input = pixels(&image, (30, 30), &columns());
+        let red_and_blue = |x: usize| [input[15 * 30 + x], input[(60 + 15) * 30 + x]];
+        assert_eq!([red_and_blue(0), red_and_blue(29)], [[0.0; 2]; 2], "only the green column is as wide");
+        assert_eq!(middle((90, 30), (30, 30), 45), (20, 20));
+        assert_eq!(middle((640, 480), (224, 224), 256), (420, 420));
+        assert_eq!(middle((3, 2), (224, 224), 60_000), (1, 1));
+        // A picture of the input's size is cut, too.
+        let edge = RgbImage::from_fn(30, 30, |x, _| if x == 0 { Rgb([9, 9, 9]) } else { Rgb([1, 1, 1]) });
+        assert_eq!(pixels(&Image { resize: Some(40), ..spec(Channels::Grey, Fit::Crop) }, (30, 30), &edge), [1.0; 900]);
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub fn model(network: &MobileNet<f32>, settings: &Settings, dtype: DType) -> Res
         mean: settings.mean.to_vec(),
         std: settings.std.to_vec(),
         fit: Fit::Crop,
+        resize: None,
     };
     let input = Input {
         name: "input".into(),
