@@ -1,0 +1,170 @@
+//! Branches that are one layer, written as a convolution for each group and a concatenation, become that layer again.
+
+use super::substitute;
+use crate::net::{Act, Conv, Geometry, Group, Lane, Net, Node, Op, Origin, ValueId, View};
+use std::collections::{HashMap, HashSet};
+
+/// One layer of a branch, as far as it has to agree with its neighbours.
+#[derive(Clone, Debug, PartialEq)]
+enum Link {
+    Act(Act),
+    PRelu,
+    Scale,
+    /// With the only value that it reads.
+    Conv(Geometry, ValueId),
+}
+
+/// A branch: its layers from the last to the convolution, as indices of nodes, and what has to agree.
+struct Branch {
+    nodes: Vec<usize>,
+    links: Vec<Link>,
+}
+
+/// Merges neighbours in each concatenation.
+pub(super) fn merge(net: &mut Net) {
+    let mut producers = super::producers(net);
+    for hint in 0..net.hints.len() {
+        let mut first = 0;
+        while first < net.hints[hint].len() {
+            let parts = &net.hints[hint][first..];
+            let branches: Vec<Branch> = parts.iter().map_while(|view| branch(net, &producers, view)).collect();
+            let count = branches.iter().take_while(|branch| branch.links == branches[0].links).count();
+            let own: HashSet<usize> = branches[..count].iter().map(|branch| branch.nodes[0]).collect();
+            if count > 1 && own.len() == count {
+                join(net, &branches[..count]);
+                producers = super::producers(net);
+            }
+            first += count.max(1);
+        }
+    }
+}
+
+/// The branch that ends in `view`, if that is all of what it makes.
+fn branch(net: &Net, producers: &HashMap<ValueId, usize>, view: &View) -> Option<Branch> {
+    let mut branch = Branch { nodes: Vec::new(), links: Vec::new() };
+    let mut view = view;
+    loop {
+        let index = super::made_by(net, producers, view)?;
+        let node = &net.nodes[index];
+        branch.nodes.push(index);
+        branch.links.push(match &node.op {
+            Op::Act(Act::PRelu(_)) => Link::PRelu,
+            Op::Act(act) => Link::Act(act.clone()),
+            Op::Scale { .. } => Link::Scale,
+            Op::Conv(conv) => {
+                let source = node.inputs[0].lanes.first()?.value;
+                if node.inputs[0].lanes.iter().any(|lane| lane.value != source) {
+                    return None;
+                }
+                branch.links.push(Link::Conv(conv.geometry, source));
+                return Some(branch);
+            }
+            _ => return None,
+        });
+        view = &node.inputs[0];
+    }
+}
+
+/// Replaces branches of the same links by one.
+fn join(net: &mut Net, branches: &[Branch]) {
+    let mut input: Option<View> = None;
+    let mut gone = HashSet::new();
+    // From the convolutions on.
+    for link in (0..branches[0].links.len()).rev() {
+        let at: Vec<usize> = branches.iter().map(|branch| branch.nodes[link]).collect();
+        let (op, read) = joined(at.iter().map(|&index| &net.nodes[index]));
+        let first = at.iter().copied().min().unwrap_or(at[0]);
+        let name = net.nodes[first].name.clone();
+        let inputs = vec![input.take().unwrap_or(read)];
+        let mut shape = net.values[net.nodes[first].output as usize].shape.clone();
+        let channels = |index: &usize| net.values[net.nodes[*index].output as usize].shape[1];
+        shape[1] = at.iter().map(channels).sum();
+        let mut places = HashMap::new();
+        let output = net.value(&name, &shape);
+        let mut channel = 0;
+        for &index in &at {
+            let value = net.nodes[index].output;
+            for own in 0..net.values[value as usize].shape[1] as u32 {
+                places.insert(Lane { value, channel: own }, Lane { value: output, channel });
+                channel += 1;
+            }
+        }
+        gone.extend(at.iter().copied().filter(|&index| index != first));
+        net.nodes[first] = Node { name, op, inputs, output };
+        substitute(net, &places);
+        input = Some(View::whole(output, &shape));
+    }
+    let mut index = 0;
+    net.nodes.retain(|_| {
+        index += 1;
+        !gone.contains(&(index - 1))
+    });
+}
+
+/// The layers of one link as one, and what it reads.
+fn joined<'a>(nodes: impl Iterator<Item = &'a Node> + Clone) -> (Op, View) {
+    let mut all = nodes.clone();
+    let first = all.next().unwrap_or_else(|| unreachable!("a branch at least"));
+    let lanes: Vec<Lane> = nodes.clone().flat_map(|node| node.inputs[0].flat()).collect();
+    let read = |lanes: Vec<Lane>| View::of(first.inputs[0].n, lanes, &first.inputs[0].pixels);
+    match &first.op {
+        Op::Conv(_) => {
+            let (conv, lanes) = joined_conv(nodes);
+            (Op::Conv(conv), read(lanes))
+        }
+        Op::Scale { .. } => {
+            let (mut scale, mut shift) = (Vec::new(), Vec::new());
+            for node in nodes {
+                if let Op::Scale { scale: factors, shift: summands } = &node.op {
+                    scale.extend(factors);
+                    shift.extend(summands);
+                }
+            }
+            (Op::Scale { scale, shift }, read(lanes))
+        }
+        Op::Act(Act::PRelu(_)) => {
+            let slopes = nodes.flat_map(|node| match &node.op {
+                Op::Act(Act::PRelu(slopes)) => slopes.clone(),
+                _ => Vec::new(),
+            });
+            (Op::Act(Act::PRelu(slopes.collect())), read(lanes))
+        }
+        op => (op.clone(), read(lanes)),
+    }
+}
+
+/// Convolutions side by side. Groups that read the same channels become one, as do those that read none.
+fn joined_conv<'a>(nodes: impl Iterator<Item = &'a Node>) -> (Conv, Vec<Lane>) {
+    let mut groups: Vec<(Vec<Lane>, Group)> = Vec::new();
+    let mut index: HashMap<Vec<Lane>, usize> = HashMap::new();
+    let mut bias = Vec::new();
+    let mut origin = Origin { nodes: 0, groups: 0, macs: 0 };
+    let mut geometry = None;
+    for node in nodes {
+        let Op::Conv(conv) = &node.op else { continue };
+        geometry = geometry.or(Some(conv.geometry));
+        let mut lanes = node.inputs[0].lanes.iter().copied();
+        for group in &conv.groups {
+            let read: Vec<Lane> = lanes.by_ref().take(group.channels).collect();
+            let filters = group.filters.iter().map(|&filter| filter + bias.len() as u32);
+            match index.get(&read) {
+                Some(&at) => {
+                    groups[at].1.filters.extend(filters);
+                    groups[at].1.weights.extend(&group.weights);
+                }
+                None => {
+                    index.insert(read.clone(), groups.len());
+                    let filters = filters.collect();
+                    groups.push((read, Group { channels: group.channels, filters, weights: group.weights.clone() }));
+                }
+            }
+        }
+        bias.extend(&conv.bias);
+        origin.nodes += conv.origin.nodes;
+        origin.groups += conv.origin.groups;
+        origin.macs += conv.origin.macs;
+    }
+    let geometry = geometry.unwrap_or_else(|| unreachable!("a convolution at least"));
+    let (lanes, groups): (Vec<Vec<Lane>>, Vec<Group>) = groups.into_iter().unzip();
+    (Conv { geometry, groups, bias, origin }, lanes.concat())
+}
