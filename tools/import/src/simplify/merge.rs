@@ -139,23 +139,29 @@ fn joined_conv<'a>(nodes: impl Iterator<Item = &'a Node>) -> (Conv, Vec<Lane>) {
     let mut index: HashMap<Vec<Lane>, usize> = HashMap::new();
     let mut bias = Vec::new();
     let mut origin = Origin { nodes: 0, groups: 0, macs: 0 };
-    let mut geometry = None;
+    let (mut geometry, mut first) = (None, None);
     for node in nodes {
         let Op::Conv(conv) = &node.op else { continue };
         geometry = geometry.or(Some(conv.geometry));
+        first = first.or(node.inputs[0].lanes.first().copied());
         let mut lanes = node.inputs[0].lanes.iter().copied();
         for group in &conv.groups {
-            let read: Vec<Lane> = lanes.by_ref().take(group.channels).collect();
+            let mut read: Vec<Lane> = lanes.by_ref().take(group.channels).collect();
+            // A branch of zeros had to read something; here others do.
+            if group.weights.iter().all(|&weight| weight == 0.0) {
+                read.clear();
+            }
+            let weights = if read.is_empty() { &[][..] } else { &group.weights };
             let filters = group.filters.iter().map(|&filter| filter + bias.len() as u32);
             match index.get(&read) {
                 Some(&at) => {
                     groups[at].1.filters.extend(filters);
-                    groups[at].1.weights.extend(&group.weights);
+                    groups[at].1.weights.extend(weights);
                 }
                 None => {
                     index.insert(read.clone(), groups.len());
-                    let filters = filters.collect();
-                    groups.push((read, Group { channels: group.channels, filters, weights: group.weights.clone() }));
+                    let (channels, filters) = (read.len(), filters.collect());
+                    groups.push((read, Group { channels, filters, weights: weights.to_vec() }));
                 }
             }
         }
@@ -166,5 +172,10 @@ fn joined_conv<'a>(nodes: impl Iterator<Item = &'a Node>) -> (Conv, Vec<Lane>) {
     }
     let geometry = geometry.unwrap_or_else(|| unreachable!("a convolution at least"));
     let (lanes, groups): (Vec<Vec<Lane>>, Vec<Group>) = groups.into_iter().unzip();
-    (Conv { geometry, groups, bias, origin }, lanes.concat())
+    let mut conv = Conv { geometry, groups, bias, origin };
+    let mut lanes = lanes.concat();
+    if let Some(first) = first {
+        conv.read_something(&mut lanes, first);
+    }
+    (conv, lanes)
 }
