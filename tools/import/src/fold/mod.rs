@@ -7,7 +7,7 @@ use crate::{constant::Constant, error::NodeError, source::Attributes};
 use std::cell::Cell;
 
 /// Most elements that may be computed for one network, all together.
-const MAX_WORK: usize = 1 << 31;
+const MAX_WORK: usize = 1 << 29;
 
 /// Computes constants from constants, within a limit.
 pub(crate) struct Folder {

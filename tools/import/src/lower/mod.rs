@@ -48,11 +48,15 @@ pub(crate) fn lower(source: &Source, options: &Options) -> Result<Net, ImportErr
         folder: Folder::new(source.opset),
         net: Net::default(),
         known: HashMap::new(),
+        readers: HashMap::new(),
         missing: Vec::new(),
     };
+    let names = source.nodes.iter().flat_map(|node| &node.input).chain(&source.outputs);
+    names.for_each(|name| *lowering.readers.entry(name).or_default() += 1);
     lowering.inputs(options)?;
     for node in &source.nodes {
         lowering.node(node)?;
+        lowering.forget(node);
     }
     if !lowering.missing.is_empty() {
         return Err(ImportError::Unsupported(lowering.missing));
@@ -66,10 +70,12 @@ struct Lowering<'a> {
     folder: Folder,
     net: Net,
     known: HashMap<String, Known>,
+    /// How many nodes and outputs are still to read each name.
+    readers: HashMap<&'a str, usize>,
     missing: Vec<Unsupported>,
 }
 
-impl Lowering<'_> {
+impl<'a> Lowering<'a> {
     fn inputs(&mut self, options: &Options) -> Result<(), ImportError> {
         let inputs = &self.source.inputs;
         if inputs.is_empty() {
@@ -150,6 +156,18 @@ impl Lowering<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Lets go of what nobody reads after `node`: masks and weights on their way are as large as the network.
+    fn forget(&mut self, node: &'a proto::Node) {
+        for name in node.input.iter().chain(&node.output) {
+            let is_input = node.input.contains(name);
+            let left = self.readers.entry(name).or_default();
+            *left = left.saturating_sub(usize::from(is_input));
+            if *left == 0 {
+                self.known.remove(name);
+            }
+        }
     }
 
     fn miss(&mut self, what: String, node: &str) {
