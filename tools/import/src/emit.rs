@@ -77,17 +77,16 @@ enum Written {
 }
 
 impl Emitter {
-    /// Inputs keep their names, and values that are outputs as they are get those of the outputs.
+    /// Inputs and outputs keep their names; values that are outputs as they are get those of the outputs.
     fn name_ports(&mut self, net: &Net) {
         for id in 0..net.inputs {
             let name = self.unique(&net.values[id].name);
             self.values.insert(id as ValueId, name);
         }
         for (name, view) in &net.outputs {
-            let own = net.whole(view).filter(|value| !self.values.contains_key(value) && !self.names.contains(name));
-            if let Some(value) = own {
-                let name = self.unique(name);
-                self.values.insert(value, name);
+            let is_new = self.names.insert(name.clone());
+            if let Some(value) = net.whole(view).filter(|value| is_new && !self.values.contains_key(value)) {
+                self.values.insert(value, name.clone());
             }
         }
     }
@@ -133,15 +132,14 @@ impl Emitter {
     fn outputs(&mut self, net: &Net, outputs: &[(String, View)]) {
         for (name, view) in outputs {
             let made = net.whole(view).and_then(|value| self.values.get(&value));
-            if made == Some(name) {
+            if made == Some(name) || self.outputs.contains(name) {
                 self.outputs.push(name.clone());
                 continue;
             }
             let from = self.operand(net, view, name);
             let shape = view.shape().iter().map(|&dim| dim as i64).collect();
-            let output = self.unique(name);
-            self.push(name, graph::Op::Reshape(graph::Reshape { shape }.into()), vec![from], Some(output.clone()));
-            self.outputs.push(output);
+            self.push(name, graph::Op::Reshape(graph::Reshape { shape }.into()), vec![from], Some(name.clone()));
+            self.outputs.push(name.clone());
         }
     }
 

@@ -224,6 +224,9 @@ fn clamp(low: f32, high: f32) -> Result<Act, NodeError> {
     if low.is_nan() || high.is_nan() {
         return Err(NodeError::invalid("a bound that is not a number", "numbers"));
     }
+    if low > high {
+        return Err(NodeError::unsupported("a smallest value above the largest"));
+    }
     Ok(Act::Clamp { low, high })
 }
 

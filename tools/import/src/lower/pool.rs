@@ -135,7 +135,9 @@ impl Lowering<'_> {
             }
             // The same where sizes come out even.
             "half_pixel_symmetric" if exact(2) && exact(3) => Coordinates::HalfPixel,
-            "align_corners" => Coordinates::AlignCorners,
+            "align_corners" if exact(2) && exact(3) => Coordinates::AlignCorners,
+            // Runtimes differ in which size they then take the corners from.
+            "align_corners" => return unsupported("align_corners and a scale that gives no whole size".to_owned()),
             "asymmetric" => Coordinates::Asymmetric,
             other => return unsupported(format!("coordinates {other:?}")),
         };
