@@ -78,14 +78,19 @@ impl Model {
         &self.bytes
     }
 
-    /// Writes the file: to a temporary file beside `path`, which is then renamed.
+    /// Writes the file: to a temporary file beside `path`, which is then renamed. What is there and is no file, as a pipe, is written to.
     ///
     /// # Errors
-    /// If it can't be written; `path` is then as it was.
+    /// If it can't be written; a file at `path` is then as it was.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ModelError> {
         let path = path.as_ref();
         let write = || {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            // Through links, so that they stay.
+            let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            if fs::metadata(&target).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+                return fs::File::options().write(true).open(&target)?.write_all(&self.bytes);
+            }
+            let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
             file.write_all(&self.bytes)?;
             file.as_file().sync_all()?;
@@ -95,7 +100,7 @@ impl Model {
                 use std::os::unix::fs::PermissionsExt;
                 file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
             }
-            file.persist(path).map_err(|error| error.error)?;
+            file.persist(&target).map_err(|error| error.error)?;
             Ok(())
         };
         write().map_err(|source| ModelError::Io { path: path.into(), source })

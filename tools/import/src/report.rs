@@ -143,8 +143,8 @@ impl Report {
 }
 
 /// The nodes before `node` that rearrange what it reads, nearest first.
-fn rearranging<'a>(node: &'a graph::Node, makers: &HashMap<&str, &'a graph::Node>) -> Vec<&'a str> {
-    let mut found: Vec<&str> = Vec::new();
+fn rearranging(node: &graph::Node, makers: &HashMap<&str, &graph::Node>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
     let mut waiting: Vec<&graph::Node> = vec![node];
     while let Some(node) = waiting.pop() {
         for maker in node.inputs.iter().filter_map(|input| makers.get(input.as_str())) {
@@ -157,8 +157,9 @@ fn rearranging<'a>(node: &'a graph::Node, makers: &HashMap<&str, &'a graph::Node
                     | graph::Op::Slice(_)
                     | graph::Op::Split(_)
             );
-            if rearranges && !found.contains(&maker.name.as_str()) {
-                found.push(&maker.name);
+            let named = format!("{} ({})", maker.name, maker.op.name());
+            if rearranges && !found.contains(&named) {
+                found.push(named);
                 waiting.push(maker);
             }
         }
