@@ -149,8 +149,7 @@ fn uses_of_operators_that_are_not_supported_are_named() {
     refuses(&model(vec![transposed], vec![floats("w", &[1, 1], &[1.0])]), &["Gemm with transA", "\"product\""]);
     let one_dimension = conv(floats("w", &[2, 4, 3], &[1.0; 24]));
     refuses(&one_dimension, &["Conv with weights of shape [2, 4, 3]", "\"my conv\""]);
-    let resize = vec![node("grow", "Resize", &["x", "", "s"], &["y"])];
-    let mut cubic = resize[0].clone();
+    let mut cubic = node("grow", "Resize", &["x", "", "s"], &["y"]);
     cubic.attribute.push(proto::Attribute {
         name: "mode".into(),
         s: Some("cubic".into()),
