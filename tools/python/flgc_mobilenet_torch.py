@@ -10,30 +10,20 @@ whoever builds a network fills them.
 """
 
 import math
+import sys
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pytorch"))
+from flgc_torch import learned_mask
+
 # Expansion, channels, repeats, stride of the first.
 BLOCKS = [(1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
 STEM, LAST = 32, 1280
 EPSILON, MOMENTUM = 1e-5, 0.1
-
-
-class OneHot(torch.autograd.Function):
-    """Rows made one-hot at their largest entry, the first on a tie. Backwards the identity or, with `chosen`, only at that entry."""
-
-    @staticmethod
-    def forward(ctx, rows, chosen):
-        one_hot = functional.one_hot(rows.argmax(1), rows.shape[1]).to(rows.dtype)
-        ctx.save_for_backward(one_hot if chosen else None)
-        return one_hot
-
-    @staticmethod
-    def backward(ctx, gradient):
-        (one_hot,) = ctx.saved_tensors
-        return gradient if one_hot is None else gradient * one_hot, None
 
 
 class Unit(nn.Module):
@@ -60,8 +50,7 @@ class Unit(nn.Module):
     def forward(self, x):
         weight = self.weight
         if self.learned:
-            s, t = (OneHot.apply(logits.softmax(1), self.chosen) for logits in (self.channel_logits, self.filter_logits))
-            weight = weight * (t @ s.T)[:, :, None, None]
+            weight = weight * learned_mask(self.channel_logits, self.filter_logits, self.chosen)[:, :, None, None]
         x = functional.conv2d(x, weight, **self.options)
         return functional.batch_norm(x, self.mean, self.variance, self.gamma, self.beta, self.training, MOMENTUM, EPSILON)
 

@@ -44,11 +44,20 @@ pub struct Options {
     pub input_shapes: Vec<(Option<String>, Vec<usize>)>,
     /// Height and width of the first input, where the file leaves them open.
     pub crop: Option<usize>,
+    /// How the result is planned, to check it. Its memory limit also bounds what is computed from constants.
+    pub plan: flgc::Options,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dtype: DType::F32, labels: Vec::new(), image: None, input_shapes: Vec::new(), crop: None }
+        Self {
+            dtype: DType::F32,
+            labels: Vec::new(),
+            image: None,
+            input_shapes: Vec::new(),
+            crop: None,
+            plan: flgc::Options::default(),
+        }
     }
 }
 
@@ -94,6 +103,6 @@ pub fn import_bytes(bytes: Bytes, folder: Option<&Path>, options: &Options) -> R
     }
     let model = Model::new(&graph, &tensors)?;
     drop(tensors);
-    report.plan(&graph, &Plan::new(&model, &flgc::Options::default())?);
+    report.plan(&graph, &Plan::new(&model, &options.plan)?);
     Ok(Imported { model, report })
 }

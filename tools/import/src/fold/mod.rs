@@ -6,14 +6,12 @@ mod shapes;
 use crate::{constant::Constant, error::NodeError, source::Attributes};
 use std::cell::Cell;
 
-/// Most elements that may be computed for one network, all together.
-const MAX_WORK: usize = 1 << 29;
-
 /// Computes constants from constants, within a limit.
 pub(crate) struct Folder {
     pub(crate) opset: i64,
     /// Elements that may still be computed.
     left: Cell<usize>,
+    most: usize,
 }
 
 /// One operation on constants.
@@ -26,8 +24,10 @@ pub(crate) struct Call<'a> {
 }
 
 impl Folder {
-    pub(crate) fn new(opset: i64) -> Self {
-        Self { opset, left: Cell::new(MAX_WORK) }
+    /// For operators of version `opset`; computes at most `memory_limit` bytes, all together.
+    pub(crate) fn new(opset: i64, memory_limit: u64) -> Self {
+        let most = usize::try_from(memory_limit / size_of::<i64>() as u64).unwrap_or(usize::MAX);
+        Self { opset, left: Cell::new(most), most }
     }
 
     /// The outputs of an operation on constants; `None` if it is not known here.
@@ -62,10 +62,8 @@ impl Call<'_> {
         let elements = shape.iter().product::<usize>();
         let left = self.folder.left.get().checked_sub(elements);
         let left = left.ok_or_else(|| {
-            NodeError::invalid(
-                "more work on constants",
-                format_args!("at most {MAX_WORK} elements in the whole network"),
-            )
+            let expected = format!("at most {} elements in the whole network", self.folder.most);
+            NodeError::invalid("more work on constants", expected)
         })?;
         self.folder.left.set(left);
         Ok(())

@@ -45,7 +45,7 @@ pub(super) struct Call<'a> {
 pub(crate) fn lower(source: &Source, options: &Options) -> Result<Net, ImportError> {
     let mut lowering = Lowering {
         source,
-        folder: Folder::new(source.opset),
+        folder: Folder::new(source.opset, options.plan.memory_limit),
         net: Net::default(),
         known: HashMap::new(),
         readers: HashMap::new(),
