@@ -20,7 +20,7 @@ bench: ## latency of whole networks and of kernels; nothing else should run mean
 zoo: ## the importer on whole networks (needs tools/python/zoo/requirements.txt); ZOO is a folder for their files
 	cargo build --release -p flgc-import -p flgc-run
 	python3 tools/python/zoo/make_zoo.py $(ZOO)
-	python3 tools/python/zoo/check_import.py target/release $(ZOO)/*.onnx
+	python3 tools/python/zoo/check_import.py target/release models/onnx/*.onnx $(ZOO)/*.onnx
 
 import-cases: ## the importer's test cases, by ONNX Runtime (needs tools/python/requirements.txt)
 	python3 tools/python/import_cases.py tools/import/tests/cases

@@ -3,8 +3,8 @@
 
     python tools/python/zoo/make_zoo.py DIR [NAME...]
 
-`DIR` then holds the networks of `benches/peers/gen_models.py` in all their encodings, those of `networks.py`, exported by PyTorch, and those of
-`shared` files that are given by name (`path/to/file.onnx`). Files that are there already are kept. Needs `requirements-zoo.txt`.
+`DIR` then holds the networks of `benches/peers/gen_models.py` in all their encodings and those of `networks.py`, exported by PyTorch; with names, only those of
+the latter. Files that are there already are kept. Needs `requirements.txt`.
 """
 
 import subprocess
