@@ -22,7 +22,8 @@
 //! | [`pool`] | windows and whole planes, largest or mean | avx512, avx2, portable |
 //! | [`resize`] | planes resized, nearest or bilinear | avx512, avx2, portable |
 //!
-//! With the feature `matmul`, the module of that name offers general matrix products, for training.
+//! With the feature `matmul`, the module of that name offers general matrix products, for training; with `measure`, that one offers the
+//! core's arithmetic peak and an allocator that counts, for benchmarks.
 
 mod activation;
 mod block;
@@ -37,6 +38,8 @@ mod isa;
 pub mod linear;
 #[cfg(feature = "matmul")]
 pub mod matmul;
+#[cfg(feature = "measure")]
+pub mod measure;
 pub mod pointwise;
 pub mod pool;
 pub mod resize;

@@ -55,7 +55,7 @@ impl Session {
     /// If the network has several inputs, or `input` has the wrong length.
     pub fn run(&mut self, input: &[f32]) -> Result<&[f32], RunError> {
         check("inputs", "input", &[input], |input| input.len(), &self.plan.inputs)?;
-        self.execute(&[input]);
+        self.execute(&[input], |_| {});
         for (binding, output) in self.plan.outputs.iter().zip(&mut self.outputs) {
             binding.read(&self.arena, output);
         }
@@ -67,38 +67,58 @@ impl Session {
     /// # Errors
     /// If there is not one slice for each input and output, or one has the wrong length.
     pub fn run_with(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
+        self.run_observed(inputs, outputs, |_| {})
+    }
+
+    /// As [`Session::run_with`], for measuring: calls `after` behind every step with the index of its layer in [`Report::layers`](crate::Report), or `None`
+    /// behind those that prepare the inputs.
+    ///
+    /// # Errors
+    /// As [`Session::run_with`].
+    pub fn run_observed(
+        &mut self,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+        after: impl FnMut(Option<usize>) + Send,
+    ) -> Result<(), RunError> {
         check("inputs", "input", inputs, |input| input.len(), &self.plan.inputs)?;
         check("outputs", "output", outputs, |output| output.len(), &self.plan.outputs)?;
-        self.execute(inputs);
+        self.execute(inputs, after);
         for (binding, output) in self.plan.outputs.iter().zip(outputs) {
             binding.read(&self.arena, output);
         }
         Ok(())
     }
 
-    fn execute(&mut self, inputs: &[&[f32]]) {
+    fn execute(&mut self, inputs: &[&[f32]], after: impl FnMut(Option<usize>) + Send) {
         let Self { plan, arena, .. } = self;
         for (binding, input) in plan.inputs.iter().zip(inputs) {
             binding.write(arena, input);
         }
         match (&plan.pool, plan.flush_denormals) {
-            (Some(pool), flush) => pool.install(|| run_parts(plan, arena, Pool { flush })),
-            (None, true) => with_denormals_flushed(|| run(plan, arena)),
-            (None, false) => run(plan, arena),
+            (Some(pool), flush) => pool.install(|| run_parts(plan, arena, Pool { flush }, after)),
+            (None, true) => with_denormals_flushed(|| run(plan, arena, after)),
+            (None, false) => run(plan, arena, after),
         }
     }
 }
 
-fn run(plan: &Inner, arena: &mut Arena) {
-    for set in plan.steps.iter().flat_map(|step| &step.sets) {
-        set.run(&plan.weights, arena);
+fn run(plan: &Inner, arena: &mut Arena, mut after: impl FnMut(Option<usize>)) {
+    for step in &plan.steps {
+        for set in &step.sets {
+            set.run(&plan.weights, arena);
+        }
+        after(step.layer);
     }
 }
 
-fn run_parts(plan: &Inner, arena: &mut Arena, pool: Pool) {
+fn run_parts(plan: &Inner, arena: &mut Arena, pool: Pool, mut after: impl FnMut(Option<usize>)) {
     let parts = rayon::current_num_threads();
-    for set in plan.steps.iter().flat_map(|step| &step.sets) {
-        set.run_parts(parts, &pool, &plan.weights, arena);
+    for step in &plan.steps {
+        for set in &step.sets {
+            set.run_parts(parts, &pool, &plan.weights, arena);
+        }
+        after(step.layer);
     }
 }
 

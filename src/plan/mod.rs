@@ -104,6 +104,8 @@ pub(crate) struct Inner {
 
 /// What one layer runs: sets of independent calls, one after another.
 pub(crate) struct Step {
+    /// Its index in the report; `None` for what prepares an input.
+    pub(crate) layer: Option<usize>,
     pub(crate) sets: Vec<CallSet>,
 }
 
@@ -263,14 +265,14 @@ fn lower_all(lower: &mut Lower<'_, '_>) -> Result<(Vec<Step>, Vec<LayerReport>),
     let mut steps = Vec::new();
     let mut reports = Vec::new();
     for storage in 0..lower.net.inputs as u32 {
-        steps.extend(lower.border(storage).map_err(at("input"))?.map(|set| Step { sets: vec![set] }));
+        steps.extend(lower.border(storage).map_err(at("input"))?.map(|set| Step { layer: None, sets: vec![set] }));
     }
     for step in &lower.net.steps {
         let mut kernel = "none".to_owned();
         if lower.live.any(step.storage) {
             let lowered = lower.step(step).map_err(at(&step.layer.name))?;
             kernel = lowered.kernels.into_iter().collect::<Vec<_>>().join("+");
-            steps.push(Step { sets: lowered.sets });
+            steps.push(Step { layer: Some(reports.len()), sets: lowered.sets });
         }
         reports.push(report::layer(step, &lower.places.layouts[step.storage as usize], kernel));
     }

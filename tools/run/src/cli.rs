@@ -10,6 +10,9 @@ pub const RUN: &str = "flgc-run";
 /// The name of the program that shows what a model consists of.
 pub const INSPECT: &str = "flgc-inspect";
 
+/// The name of the program that measures how long a model takes.
+pub const BENCH: &str = "flgc-bench";
+
 /// Run an flgc model on pictures or raw tensors.
 #[derive(Debug, Parser)]
 #[command(name = RUN, version, override_usage = USAGE, after_help = AFTER_HELP)]
@@ -90,6 +93,59 @@ pub struct InspectArgs {
     #[command(flatten)]
     pub engine: EngineArgs,
 }
+
+/// Measure how long an flgc model takes, as one core sees it: whole runs, layers, cold start, memory.
+#[derive(Debug, Parser)]
+#[command(name = BENCH, version, after_help = BENCH_HELP)]
+pub struct BenchArgs {
+    /// The model, a .flgc file
+    pub model: PathBuf,
+
+    /// Pin to this core, further threads to those behind it
+    #[arg(long, value_name = "K")]
+    pub core: Option<usize>,
+
+    /// Timed runs [default: as many as take two seconds]
+    #[arg(long, value_name = "N")]
+    pub runs: Option<NonZeroUsize>,
+
+    /// Runs before the timed ones
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub warmup: usize,
+
+    /// Threads of a run
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub threads: NonZeroUsize,
+
+    /// How to run the model
+    #[command(flatten)]
+    pub engine: EngineArgs,
+
+    /// Accepted for later: no layers are fused into bands of rows yet, so it changes nothing
+    #[arg(long)]
+    pub no_fuse: bool,
+
+    /// Show every layer: kernel, shape, groups, multiply-adds, time, share of the core's peak
+    #[arg(long)]
+    pub layers: bool,
+
+    /// Write one run as a trace for chrome://tracing or Perfetto
+    #[arg(long, value_name = "FILE.json")]
+    pub trace: Option<PathBuf>,
+
+    /// How to write it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: InspectFormat,
+
+    /// Only make the first output and say so: how a cold start is measured
+    #[arg(long, hide = true)]
+    pub first_output: bool,
+}
+
+const BENCH_HELP: &str = "\
+Times are medians. The peak is that of independent multiply-adds in registers, measured in the same process; multiply-adds are those that the
+network needs, weights inside groups, nothing padded. Layers are timed in runs of their own, since their clocks take time. A cold start runs from
+the start of a process to its first output, with the file in the page cache. Notes on standard error say when the machine is too noisy to trust.";
 
 /// Arguments of every program that makes a plan.
 #[derive(Debug, Args)]
@@ -209,6 +265,7 @@ mod tests {
     fn arguments_are_consistent() {
         RunArgs::command().debug_assert();
         InspectArgs::command().debug_assert();
+        BenchArgs::command().debug_assert();
     }
 
     #[test]

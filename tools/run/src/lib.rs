@@ -1,13 +1,14 @@
-//! What the programs `flgc-run` and `flgc-inspect` are made of.
+//! What the programs `flgc-run`, `flgc-bench` and `flgc-inspect` are made of.
 //!
 //! The path of a picture: [`inputs`] (arguments to paths) -> [`picture`] (file to pixels) -> [`classify`] (pixels to scores), spread over threads by
 //! [`batch`] -> [`answers`] (scores to text, JSON or CSV). Beside it: [`evaluate`] (accuracy over a folder per class), [`tensors`] (raw `.npy` in and out,
-//! read and written by [`npy`]) and [`inspect`] (what a plan consists of). [`cli`] has the arguments, [`status`] errors and exit statuses.
+//! read and written by [`npy`]) [`inspect`] (what a plan consists of) and [`bench`] (how long it takes). [`cli`] has the arguments, [`status`] errors and exit statuses.
 //!
 //! Answers go to standard output, everything else to standard error, a line for each note.
 
 pub mod answers;
 pub mod batch;
+pub mod bench;
 pub mod classify;
 pub mod cli;
 pub mod evaluate;
@@ -39,6 +40,13 @@ fn run(args: &RunArgs) -> Result<Status, Stop> {
         Some(folder) => evaluate::run(args, folder, model, options),
         None => classify::run(args, model, options),
     }
+}
+
+/// `flgc-bench`, from its arguments to its exit status.
+#[must_use]
+pub fn bench_main() -> std::process::ExitCode {
+    let args = cli::BenchArgs::parse();
+    status::finish(cli::BENCH, bench::run(&args))
 }
 
 /// `flgc-inspect`, from its arguments to its exit status.

@@ -1,6 +1,7 @@
 //! The programs, run as a user runs them.
 
 mod answers;
+mod bench;
 mod evaluate;
 mod inspect;
 mod models;
@@ -21,6 +22,7 @@ use std::{
 use tempfile::TempDir;
 
 const RUN: &str = env!("CARGO_BIN_EXE_flgc-run");
+const BENCH: &str = env!("CARGO_BIN_EXE_flgc-bench");
 const INSPECT: &str = env!("CARGO_BIN_EXE_flgc-inspect");
 
 /// What a program left behind.
@@ -71,6 +73,10 @@ fn run(args: &[impl AsRef<OsStr>]) -> Ran {
 /// `flgc-run` with the reference model before `args`.
 fn run_reference(args: &[impl AsRef<OsStr>]) -> Ran {
     command(RUN, &[reference()]).args(args).output().unwrap().into()
+}
+
+fn bench(args: &[impl AsRef<OsStr>]) -> Ran {
+    command(BENCH, args).output().unwrap().into()
 }
 
 fn inspect(args: &[impl AsRef<OsStr>]) -> Ran {

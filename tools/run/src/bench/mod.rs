@@ -1,0 +1,337 @@
+//! Latency as one core sees it: `flgc-bench MODEL`.
+//!
+//! Timed runs come first, whole; then runs that are timed layer by layer, whose clocks cost something themselves. The core's peak is measured between them,
+//! in the same process. A cold start is that of another process of this program, from before it is started to its first output.
+
+mod noise;
+mod text;
+mod trace;
+
+use crate::{
+    answers,
+    cli::{BENCH, BenchArgs, InspectFormat},
+    status::{Status, Stop, note},
+};
+use core_affinity::CoreId;
+use flgc::{Model, Options, Plan, Session, plan::Threads};
+use flgc_kernels::measure;
+use noise::Noise;
+use serde::Serialize;
+use std::{
+    env, fs,
+    io::Read,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long the timed runs take unless their number is given.
+const TARGET: Duration = Duration::from_secs(2);
+/// The fewest and the most timed runs then.
+const RUNS: std::ops::RangeInclusive<usize> = 20..=10_000;
+/// Runs timed layer by layer.
+const LAYER_RUNS: usize = 50;
+/// Cold starts, of which the median counts.
+const COLD_STARTS: usize = 5;
+
+/// What is reported; the fields and their names are a contract.
+#[derive(Debug, Serialize)]
+struct Report {
+    model: String,
+    isa: String,
+    threads: usize,
+    core: Option<usize>,
+    cold_start_ms: Option<f64>,
+    latency_ms: Latency,
+    macs: u64,
+    gflops: f64,
+    peak_gflops: f64,
+    share_of_peak: f64,
+    memory: Memory,
+    allocations: u64,
+    peak_rss_bytes: Option<u64>,
+    layers: Vec<Layer>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Latency {
+    min: f64,
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    max: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Memory {
+    weights: u64,
+    arena: u64,
+    mapped: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Layer {
+    name: String,
+    kernel: String,
+    shape: Vec<usize>,
+    groups: usize,
+    macs: u64,
+    us: f64,
+    gflops: f64,
+    #[serde(skip)]
+    op: &'static str,
+}
+
+/// `flgc-bench`, after its arguments.
+///
+/// # Errors
+/// If the model, the instruction set, the core or the threads can't be used, or a file can't be written.
+pub fn run(args: &BenchArgs) -> Result<Status, Stop> {
+    if args.first_output {
+        return first_output(args);
+    }
+    let cores = cores(args)?;
+    let cold_start_ms = cold_start(args);
+    let core = pin(&cores);
+    let options = options(args, &cores, core.is_some())?;
+    let model = Model::open(&args.model)?;
+    let plan = Plan::new(&model, &options)?;
+    drop(model);
+    let mut bench = Bench::new(&plan)?;
+    let warmup = bench.warm_up(args.warmup);
+    let runs = args.runs.map_or_else(|| runs_for(warmup), |runs| runs.get());
+    let mut seconds = Vec::with_capacity(runs);
+    let noise = Noise::start();
+    let allocations = measure::allocations();
+    for _ in 0..runs {
+        seconds.push(bench.run(|_| {}));
+    }
+    let allocations = measure::allocations() - allocations;
+    let stolen = noise.stolen();
+    let latency_ms = latency(&mut seconds);
+    let peak_gflops = measure::peak_flops(plan.report().isa).unwrap_or(f64::NAN) / 1e9;
+    let (layers, trace) = layers(&mut bench, &plan, runs.min(LAYER_RUNS));
+    let report = plan.report();
+    let gflops = 2e-6 * report.macs as f64 / latency_ms.p50;
+    let result = Report {
+        model: args.model.display().to_string(),
+        isa: report.isa.name().to_owned(),
+        threads: args.threads.get(),
+        core,
+        cold_start_ms,
+        latency_ms,
+        macs: report.macs,
+        gflops,
+        peak_gflops,
+        share_of_peak: gflops / (peak_gflops * args.threads.get() as f64),
+        memory: Memory { weights: report.memory.weights, arena: report.memory.arena, mapped: report.memory.mapped },
+        allocations,
+        peak_rss_bytes: noise::peak_rss_bytes(),
+        layers,
+    };
+    for warning in noise::warnings(latency_ms.p50, latency_ms.p90, stolen) {
+        note(BENCH, format_args!("the machine is noisy: {warning}"));
+    }
+    if let Some(path) = &args.trace {
+        trace::write(path, &trace, &result.layers).map_err(|error| Stop::output(path.display(), &error))?;
+    }
+    match args.format {
+        InspectFormat::Text => answers::print(&text::text(&result, runs, args.layers))?,
+        InspectFormat::Json => {
+            let json = serde_json::to_string(&result).map_err(|error| Stop::Unusable(error.to_string()))?;
+            answers::print(&(json + "\n"))?;
+        }
+    }
+    Ok(Status::Done)
+}
+
+/// A session with its inputs and outputs.
+struct Bench {
+    session: Session,
+    inputs: Vec<Vec<f32>>,
+    outputs: Vec<Vec<f32>>,
+}
+
+impl Bench {
+    /// Inputs that are no special case: a ramp between -1 and 1.
+    fn new(plan: &Plan) -> Result<Self, Stop> {
+        let elements = |shape: &[usize]| shape.iter().product::<usize>();
+        let ramp = |count: usize| (0..count).map(|i| (i % 511) as f32 / 255.0 - 1.0).collect();
+        Ok(Self {
+            session: plan.try_session()?,
+            inputs: plan.inputs().iter().map(|port| ramp(elements(&port.shape))).collect(),
+            outputs: plan.outputs().iter().map(|port| vec![0.0; elements(&port.shape)]).collect(),
+        })
+    }
+
+    /// Runs once; returns the seconds that it took. The lists of slices are made outside of the time.
+    fn run(&mut self, after: impl FnMut(Option<usize>) + Send) -> f64 {
+        // One input and one output need no list on the heap.
+        if let ([input], [output]) = (&self.inputs[..], &mut self.outputs[..]) {
+            let start = Instant::now();
+            let done = self.session.run_observed(&[input], &mut [output], after);
+            let seconds = start.elapsed().as_secs_f64();
+            done.unwrap_or_else(|error| unreachable!("lengths are the plan's: {error}"));
+            return seconds;
+        }
+        let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
+        let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        let start = Instant::now();
+        let done = self.session.run_observed(&inputs, &mut outputs, after);
+        let seconds = start.elapsed().as_secs_f64();
+        done.unwrap_or_else(|error| unreachable!("lengths are the plan's: {error}"));
+        seconds
+    }
+
+    /// Runs `count` times; returns the seconds of the fastest.
+    fn warm_up(&mut self, count: usize) -> f64 {
+        (0..count.max(1)).map(|_| self.run(|_| {})).fold(f64::INFINITY, f64::min)
+    }
+}
+
+/// So many runs of `seconds` that they take [`TARGET`].
+fn runs_for(seconds: f64) -> usize {
+    ((TARGET.as_secs_f64() / seconds) as usize).clamp(*RUNS.start(), *RUNS.end())
+}
+
+fn latency(seconds: &mut [f64]) -> Latency {
+    seconds.sort_by(f64::total_cmp);
+    let at = |share: f64| 1e3 * seconds[((seconds.len() - 1) as f64 * share).round() as usize];
+    Latency { min: at(0.0), p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
+}
+
+/// A span of a run: its layer, its start and its length, in microseconds from the run's start.
+struct Span {
+    layer: Option<usize>,
+    start: f64,
+    length: f64,
+}
+
+/// The median time of each layer, and the spans of the last run.
+fn layers(bench: &mut Bench, plan: &Plan, runs: usize) -> (Vec<Layer>, Vec<Span>) {
+    let report = plan.report();
+    let mut times: Vec<Vec<f64>> = vec![Vec::with_capacity(runs); report.layers.len()];
+    let mut spans: Vec<Span> = Vec::with_capacity(report.layers.len() + plan.inputs().len());
+    for _ in 0..runs {
+        spans.clear();
+        let start = Instant::now();
+        let mut last = start;
+        bench.run(|layer| {
+            let now = Instant::now();
+            let micros = |from: Instant, to: Instant| 1e6 * (to - from).as_secs_f64();
+            spans.push(Span { layer, start: micros(start, last), length: micros(last, now) });
+            last = now;
+        });
+        for span in &spans {
+            if let Some(layer) = span.layer {
+                times[layer].push(span.length);
+            }
+        }
+    }
+    let median = |times: &mut Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times.get(times.len() / 2).copied().unwrap_or(0.0)
+    };
+    let layers = report.layers.iter().zip(&mut times).map(|(layer, times)| {
+        let us = median(times);
+        let gflops = if us > 0.0 { 2e-3 * layer.macs as f64 / us } else { 0.0 };
+        Layer {
+            name: layer.name.clone(),
+            kernel: layer.kernel.clone(),
+            shape: layer.shape.clone(),
+            groups: layer.groups.len().max(1),
+            macs: layer.macs,
+            us,
+            gflops,
+            op: layer.op,
+        }
+    });
+    (layers.collect(), spans)
+}
+
+/// The cores to pin to: the one asked for, and for further threads those behind it.
+fn cores(args: &BenchArgs) -> Result<Vec<CoreId>, Stop> {
+    let there = core_affinity::get_core_ids().unwrap_or_default();
+    if args.threads.get() > 1024 {
+        return Err(Stop::Unusable(format!("--threads: found {}, expected at most 1024", args.threads)));
+    }
+    let Some(core) = args.core else { return Ok(Vec::new()) };
+    let ids: Vec<usize> = there.iter().map(|core| core.id).collect();
+    let Some(first) = there.iter().position(|other| other.id == core) else {
+        return Err(Stop::Unusable(format!(
+            "--core: found {core}, expected one of the cores of this machine, {ids:?}"
+        )));
+    };
+    Ok(there.iter().cycle().skip(first).take(args.threads.get()).copied().collect())
+}
+
+/// Pins this thread; returns the core, or `None` with a warning if the system refuses.
+fn pin(cores: &[CoreId]) -> Option<usize> {
+    let core = cores.first()?;
+    if core_affinity::set_for_current(*core) {
+        return Some(core.id);
+    }
+    note(BENCH, format_args!("the system refuses to pin to core {}: running unpinned", core.id));
+    None
+}
+
+fn options(args: &BenchArgs, cores: &[CoreId], pinned: bool) -> Result<Options, Stop> {
+    let mut options = args.engine.options()?;
+    if args.threads.get() > 1 {
+        let mut pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads.get());
+        if pinned {
+            let cores = cores.to_vec();
+            pool = pool.start_handler(move |thread| {
+                core_affinity::set_for_current(cores[thread]);
+            });
+        }
+        let pool = pool.build().map_err(|error| Stop::Unusable(format!("--threads: {error}")))?;
+        options.threads = Threads::Pool(Arc::new(pool));
+    }
+    Ok(options)
+}
+
+/// What the process of a cold start does: the first output, and a byte to say so.
+fn first_output(args: &BenchArgs) -> Result<Status, Stop> {
+    let cores = cores(args)?;
+    let core = pin(&cores);
+    let model = Model::open(&args.model)?;
+    let plan = Plan::new(&model, &options(args, &cores, core.is_some())?)?;
+    Bench::new(&plan)?.run(|_| {});
+    answers::print("1")?;
+    Ok(Status::Done)
+}
+
+/// Milliseconds from the start of a process to its first output, the median of a few; `None` if processes can't be started.
+fn cold_start(args: &BenchArgs) -> Option<f64> {
+    let program = env::current_exe().ok()?;
+    // In the page cache, whatever was there before.
+    let _ = fs::read(&args.model);
+    let once = || {
+        let mut command = Command::new(&program);
+        command
+            .args(env::args_os().skip(1))
+            .arg("--first-output")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .stdout(Stdio::piped());
+        let start = Instant::now();
+        let mut process = command.spawn().ok()?;
+        let mut byte = [0];
+        let read = process.stdout.take()?.read_exact(&mut byte);
+        let milliseconds = 1e3 * start.elapsed().as_secs_f64();
+        process.wait().ok()?;
+        read.ok().map(|()| milliseconds)
+    };
+    let mut times = (0..COLD_STARTS).map(|_| once()).collect::<Option<Vec<f64>>>()?;
+    times.sort_by(f64::total_cmp);
+    Some(times[COLD_STARTS / 2])
+}
+
+/// A number with its lines of the file `path`, such as `VmHWM:  1234 kB`.
+fn field(path: impl AsRef<Path>, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}

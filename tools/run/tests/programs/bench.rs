@@ -1,0 +1,81 @@
+//! `flgc-bench`.
+
+use super::*;
+
+#[test]
+fn json_has_the_keys_of_the_contract() {
+    let out = bench(&[text(&reference()), "--runs=20", "--core=0", "--format=json"]).expect(0);
+    let whole: Value = serde_json::from_str(&out).unwrap();
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    // serde_json sorts the keys it reads.
+    let expected = [
+        "allocations",
+        "cold_start_ms",
+        "core",
+        "gflops",
+        "isa",
+        "latency_ms",
+        "layers",
+        "macs",
+        "memory",
+        "model",
+        "peak_gflops",
+        "peak_rss_bytes",
+        "share_of_peak",
+        "threads",
+    ];
+    assert_eq!(keys(&whole), expected);
+    assert_eq!(keys(&whole["latency_ms"]), ["max", "min", "p50", "p90", "p99"]);
+    assert_eq!(keys(&whole["memory"]), ["arena", "mapped", "weights"]);
+    assert_eq!((&whole["macs"], &whole["threads"], &whole["core"]), (&json!(1_665_280), &json!(1), &json!(0)));
+    assert_eq!(whole["allocations"], 0, "a run allocates nothing");
+    let number = |value: &Value| value.as_f64().unwrap();
+    let latency = &whole["latency_ms"];
+    let ordered = ["min", "p50", "p90", "p99", "max"].map(|key| number(&latency[key]));
+    assert!(ordered.is_sorted() && ordered[0] > 0.0, "{latency}");
+    let gflops = 2e-6 * 1_665_280.0 / number(&latency["p50"]);
+    assert!((number(&whole["gflops"]) / gflops - 1.0).abs() < 1e-9);
+    assert!((number(&whole["share_of_peak"]) - gflops / number(&whole["peak_gflops"])).abs() < 1e-9);
+    let layers = whole["layers"].as_array().unwrap();
+    assert!(layers.iter().all(|layer| keys(layer) == ["gflops", "groups", "kernel", "macs", "name", "shape", "us"]));
+    assert_eq!(layers.iter().map(|layer| layer["macs"].as_u64().unwrap()).sum::<u64>(), 1_665_280);
+    if cfg!(target_os = "linux") {
+        assert!(number(&whole["cold_start_ms"]) > 0.0 && whole["peak_rss_bytes"].as_u64().unwrap() > 1 << 20);
+    }
+}
+
+#[test]
+fn text_and_trace_show_every_layer() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace.json");
+    let out =
+        bench(&[text(&reference()), "--runs=5", "--warmup=0", "--threads=2", "--layers", "--trace", text(&trace)]);
+    let out = out.expect(0);
+    for part in ["conv6", "f32-depthwise", "threads 2, unpinned, 5 runs", "cold start", "multiply-adds   1665280"] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    let spans: Value = serde_json::from_slice(&std::fs::read(&trace).unwrap()).unwrap();
+    let spans = spans.as_array().unwrap();
+    let names: Vec<&str> = spans.iter().map(|span| span["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"conv6") && names.contains(&"fc"), "{names:?}");
+    let starts: Vec<f64> = spans.iter().map(|span| span["ts"].as_f64().unwrap()).collect();
+    assert!(starts.is_sorted() && spans.iter().all(|span| span["ph"] == "X"));
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused() {
+    let model = reference();
+    let model = text(&model);
+    bench(&[model, "--core=4000"]).expect_error(2, &["--core: found 4000", "[0"]);
+    bench(&[model, "--threads=5000"]).expect_error(2, &["--threads: found 5000"]);
+    bench(&[model, "--isa=neon"]).expect_error(2, &["--isa: found neon"]);
+    bench(&[model, "--memory-limit=1kB"]).expect_error(2, &["--memory-limit"]);
+    bench(&["no/such/model.flgc"]).expect_error(2, &["no/such/model.flgc"]);
+    // Beside it there may be notes on the machine.
+    let ran = bench(&[model, "--runs=1", "--trace=no/such/folder/t.json"]);
+    assert!(ran.status == Some(2) && ran.stderr.contains("no/such/folder/t.json"), "{ran:?}");
+    for nonsense in [["--runs=0"], ["--isa=mmx"], ["--threads=0"], ["--core=-1"]] {
+        let ran = bench(&[&[model], &nonsense[..]].concat());
+        assert_eq!((ran.status, &*ran.stdout), (Some(2), ""), "{nonsense:?}");
+    }
+}
