@@ -110,13 +110,8 @@ impl Emitter {
     /// A node; returns the name of its only output, which is `output` or the node's own name.
     fn push(&mut self, name: &str, op: graph::Op, inputs: Vec<String>, output: Option<String>) -> String {
         let output = output.unwrap_or_else(|| self.unique(name));
-        // Nodes and activations have names apart; the same one for both is the easiest to follow.
-        let name = if self.nodes.iter().rev().take(64).any(|node| node.name == output) {
-            format!("{output}.node")
-        } else {
-            output.clone()
-        };
-        self.nodes.push(graph::Node { name, op, inputs, outputs: vec![output.clone()] });
+        // A node has the name of what it makes, which is unique.
+        self.nodes.push(graph::Node { name: output.clone(), op, inputs, outputs: vec![output.clone()] });
         output
     }
 

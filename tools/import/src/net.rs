@@ -343,10 +343,4 @@ impl Net {
         let outputs = self.outputs.iter_mut().map(|(_, view)| view);
         self.nodes.iter_mut().flat_map(|node| &mut node.inputs).chain(outputs).chain(self.hints.iter_mut().flatten())
     }
-
-    /// All activations that are read.
-    pub(crate) fn views(&self) -> impl Iterator<Item = &View> {
-        let outputs = self.outputs.iter().map(|(_, view)| view);
-        self.nodes.iter().flat_map(|node| &node.inputs).chain(outputs)
-    }
 }

@@ -102,7 +102,7 @@ impl Report {
                     kind: kind(&conv.groups),
                     groups_before: conv.origin.groups,
                     macs_before: conv.origin.macs,
-                    macs: conv.weights() * pixels as u64,
+                    macs: conv.weights().saturating_mul(pixels as u64),
                     groups: sizes(&conv.groups),
                 },
                 Op::Linear(linear) => Layer {
@@ -111,12 +111,12 @@ impl Report {
                     kind: Kind::Linear,
                     groups_before: 1,
                     macs_before: linear.macs,
-                    macs: (linear.weight.len() * pixels) as u64,
+                    macs: (linear.weight.len() as u64).saturating_mul(pixels as u64),
                     groups: Vec::new(),
                 },
                 _ => continue,
             };
-            report.macs += layer.macs;
+            report.macs = report.macs.saturating_add(layer.macs);
             report.layers.push(layer);
         }
         report

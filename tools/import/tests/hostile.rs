@@ -160,8 +160,11 @@ fn uses_of_operators_that_are_not_supported_are_named() {
         &model(vec![cubic], vec![floats("s", &[4], &[1.0, 1.0, 2.0, 2.0])]),
         &["Resize with mode \"cubic\"", "\"grow\""],
     );
-    let indices = vec![with_ints(node("pool", "MaxPool", &["x"], &["y", "i"]), "kernel_shape", &[2, 2])];
-    refuses(&model(indices, Vec::new()), &["MaxPool whose indices are used"]);
+    let pool = with_ints(node("pool", "MaxPool", &["x"], &["p", "i"]), "kernel_shape", &[2, 2]);
+    let unread = vec![pool.clone(), node("end", "Relu", &["p"], &["y"])];
+    assert!(import(&model(unread, Vec::new())).is_ok(), "indices that nobody reads do no harm");
+    let read = vec![pool, node("sum", "Add", &["p", "i"], &["y"])];
+    refuses(&model(read, Vec::new()), &["MaxPool whose indices are used", "\"pool\""]);
 }
 
 #[test]
@@ -209,6 +212,31 @@ fn sizes_that_are_absurd_are_refused_before_anything_is_allocated() {
     refuses(&model(nodes, vec![ints("s", &[10_000_000])]), &["more work on constants"]);
     let wide = with_ints(node("wide", "Pad", &["x", "p"], &["y"]), "unused", &[]);
     refuses(&model(vec![wide], vec![ints("p", &[0, 0, 1 << 40, 0, 0, 0, 0, 0])]), &["Pad by", "\"wide\""]);
+}
+
+#[test]
+fn lists_of_channels_are_bounded() {
+    // Each doubles the channels.
+    let mut nodes = Vec::new();
+    for i in 0..30 {
+        let (from, to) = (if i == 0 { "x".to_owned() } else { format!("c{i}") }, format!("c{}", i + 1));
+        nodes.push(with_int(node(&to, "Concat", &[&from, &from], &[&to]), "axis", 1));
+    }
+    nodes.push(node("end", "Relu", &["c30"], &["y"]));
+    refuses(&model(nodes, Vec::new()), &["(Concat)", "more channels"]);
+    let expand = vec![
+        node("flat", "GlobalAveragePool", &["x"], &["p"]),
+        node("one", "Slice", &["p", "b", "e", "a"], &["o"]),
+        node("wide", "Expand", &["o", "s"], &["y"]),
+    ];
+    let constants = vec![ints("b", &[0]), ints("e", &[1]), ints("a", &[1]), ints("s", &[1, 1 << 26, 1, 1])];
+    refuses(&model(expand, constants), &["\"wide\"", "more channels"]);
+    let mut long = conv(floats("w", &[40_000, 4, 1, 1], &vec![1.0; 160_000]));
+    refuses(&long, &["\"my conv\"", "40000 filters", "at most 32768"]);
+    if let Some(graph) = &mut long.graph {
+        graph.input = vec![value("x", &[1 << 20, 4, 1 << 20, 1 << 20])];
+    }
+    refuses(&long, &["input \"x\"", "elements"]);
 }
 
 #[test]

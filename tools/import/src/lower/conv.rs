@@ -8,6 +8,9 @@ use crate::{
     net::{Conv, Geometry, Linear, Op, Origin, View},
 };
 
+/// Most channels or filters of a convolution: their groups are counted in 16 bits.
+const MAX_CHANNELS: usize = 1 << 15;
+
 impl Lowering<'_> {
     pub(super) fn conv(&mut self, call: &Call<'_>) -> Result<View, NodeError> {
         let weight = call.constant(1)?;
@@ -20,6 +23,10 @@ impl Lowering<'_> {
         if groups == 0 || channels * groups != c || !filters.is_multiple_of(groups) || filters == 0 {
             let found = format!("weights {:?} and {groups} groups for {c} channels", weight.shape());
             return Err(NodeError::invalid(found, "filters and channels that fit"));
+        }
+        if c.max(filters) > MAX_CHANNELS {
+            let found = format!("{c} channels and {filters} filters");
+            return Err(NodeError::invalid(found, format_args!("at most {MAX_CHANNELS} each")));
         }
         if pair(call, "kernel_shape", kernel)? != kernel || kernel.contains(&0) {
             return Err(NodeError::invalid("a kernel_shape other than the weights'", format_args!("{kernel:?}")));
@@ -38,10 +45,10 @@ impl Lowering<'_> {
         let bias = per_filter(call.optional_constant(2)?, filters)?;
         let stored = weight.as_float()?;
         let weight = stored.as_slice().map(std::borrow::Cow::from).unwrap_or_else(|| stored.iter().copied().collect());
-        let macs = weight.len() as u64 * (n * h * w) as u64;
+        let macs = (weight.len() as u64).saturating_mul((n * h * w) as u64);
         let Found { groups: found, mut lanes } =
             discover(&weight, &call.view(0)?.flat(), filters, groups, geometry.taps());
-        self.net.macs += macs;
+        self.net.macs = self.net.macs.saturating_add(macs);
         let origin = Origin { nodes: 1, groups, macs };
         let mut conv = Conv { geometry, groups: found, bias, origin };
         conv.read_something(&mut lanes, call.view(0)?.lanes[[0].as_slice()]);
@@ -90,8 +97,8 @@ impl Lowering<'_> {
         match view.shape()[..] {
             [n, c] if c == channels && !bias.is_empty() => {
                 let input = view.reshape(&[n, c]).unwrap_or_else(|| view.clone());
-                let (features, macs) = (bias.len(), (weight.len() * n) as u64);
-                self.net.macs += macs;
+                let (features, macs) = (bias.len(), (weight.len() as u64).saturating_mul(n as u64));
+                self.net.macs = self.net.macs.saturating_add(macs);
                 let linear = Linear { weight, bias, macs };
                 self.layer(call, Op::Linear(linear), vec![input], &[n, features])
             }

@@ -171,6 +171,9 @@ impl Lowering<'_> {
         if a.shape().len() != b.shape().len() || a.n != b.n {
             return Err(unlike());
         }
+        self.charge(
+            2 * to[1..behind].iter().fold(1usize, |product, &dim| product.saturating_mul(dim)).min(usize::MAX / 2),
+        )?;
         let lanes = IxDyn(&to[1..behind]);
         let brought = |view: &View| {
             let view = view.split_behind(behind)?;

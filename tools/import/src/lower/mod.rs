@@ -17,6 +17,11 @@ use crate::{
 use ndarray::ArrayD;
 use std::collections::HashMap;
 
+/// Most lanes of all lists together: more than any network's, little enough to hold.
+const MAX_LANES: usize = 1 << 24;
+/// Most elements of an activation.
+const MAX_ELEMENTS: usize = 1 << 36;
+
 /// What a name stands for.
 #[derive(Clone)]
 enum Known {
@@ -49,6 +54,7 @@ pub(crate) fn lower(source: &Source, options: &Options) -> Result<Net, ImportErr
         net: Net::default(),
         known: HashMap::new(),
         readers: HashMap::new(),
+        lanes_left: MAX_LANES,
         missing: Vec::new(),
     };
     let names = source.nodes.iter().flat_map(|node| &node.input).chain(&source.outputs);
@@ -72,6 +78,8 @@ struct Lowering<'a> {
     known: HashMap<String, Known>,
     /// How many nodes and outputs are still to read each name.
     readers: HashMap<&'a str, usize>,
+    /// How many lanes there may still be.
+    lanes_left: usize,
     missing: Vec<Unsupported>,
 }
 
@@ -97,6 +105,8 @@ impl<'a> Lowering<'a> {
         for (index, input) in inputs.iter().enumerate() {
             let crop = options.crop.filter(|_| index == 0);
             let shape = input_shape(input, asked.get(input.name.as_str()).copied(), crop)?;
+            let lanes = shape.get(1).copied().unwrap_or(1);
+            self.charge(lanes).map_err(|error| at(format_args!("input {:?}", input.name), error))?;
             let value = self.net.value(&input.name, &shape);
             self.known.insert(input.name.clone(), Known::View(View::whole(value, &shape)));
         }
@@ -137,7 +147,11 @@ impl<'a> Lowering<'a> {
             None => Err(NodeError::unsupported(operator(node))),
         };
         let outputs = match result {
-            Ok(outputs) => outputs,
+            Ok(outputs) => {
+                let lanes = |output: &Arg| if let Arg::View(view) = output { view.channels() } else { 0 };
+                self.charge(outputs.iter().map(lanes).sum()).map_err(|error| at(place(), error))?;
+                outputs
+            }
             Err(NodeError::Unsupported(what)) => {
                 self.miss(what, name_of(node));
                 Vec::new()
@@ -239,7 +253,7 @@ impl<'a> Lowering<'a> {
             "Pad" => one(self.pad(call)?),
             "Identity" => one(call.view(0)?.clone()),
             "Dropout" => {
-                if call.is_used(1) {
+                if self.is_read(call, 1) {
                     return Err(NodeError::unsupported("Dropout whose mask is used"));
                 }
                 one(call.view(0)?.clone())
@@ -286,14 +300,25 @@ impl<'a> Lowering<'a> {
         Err(NodeError::unsupported("Constant that is neither a dense tensor nor numbers"))
     }
 
+    /// Whether something reads output `index`.
+    fn is_read(&self, call: &Call<'_>, index: usize) -> bool {
+        call.node.output.get(index).is_some_and(|name| self.readers.get(name.as_str()).is_some_and(|&left| left > 0))
+    }
+
+    /// Takes the lanes of a list from those that there may be, before it is made.
+    fn charge(&mut self, lanes: usize) -> Result<(), NodeError> {
+        let left = self.lanes_left.checked_sub(lanes);
+        self.lanes_left = left.ok_or_else(|| {
+            NodeError::invalid("more channels", format_args!("at most {MAX_LANES} in all activations together"))
+        })?;
+        Ok(())
+    }
+
     /// A new layer with the name of the call's node.
     fn layer(&mut self, call: &Call<'_>, op: Op, inputs: Vec<View>, shape: &[usize]) -> Result<View, NodeError> {
-        if flgc::model::Shape::new(shape).is_none() {
-            return Err(NodeError::invalid(
-                format_args!("an output of shape {shape:?}"),
-                "1 to 6 dimensions, none zero or above 16777215",
-            ));
-        }
+        check_shape(shape)
+            .map_err(|expected| NodeError::invalid(format_args!("an output of shape {shape:?}"), expected))?;
+        self.charge(inputs.iter().map(View::channels).sum::<usize>() + shape.get(1).copied().unwrap_or(1))?;
         Ok(self.net.node(name_of(call.node), op, inputs, shape))
     }
 }
@@ -349,11 +374,6 @@ impl Call<'_> {
             ))),
         }
     }
-
-    /// Whether output `index` has a name.
-    fn is_used(&self, index: usize) -> bool {
-        self.node.output.get(index).is_some_and(|name| !name.is_empty())
-    }
 }
 
 /// Two sizes from 1 to 4,096 of an attribute, `[h, w]`.
@@ -363,6 +383,14 @@ fn pair(call: &Call<'_>, name: &str, default: [usize; 2]) -> Result<[usize; 2], 
         [h, w] if (1..=4096).contains(&h) && (1..=4096).contains(&w) => Ok([h as usize, w as usize]),
         [_, _] => Err(NodeError::invalid(format_args!("{name} {values:?}"), "two numbers from 1 to 4096")),
         _ => Err(NodeError::unsupported(format_args!("{} over {} dimensions", call.node.op_type, values.len()))),
+    }
+}
+
+/// Refuses shapes that the format can't hold, or that no machine can; the error is what is expected.
+fn check_shape(shape: &[usize]) -> Result<(), String> {
+    match flgc::model::Shape::new(shape) {
+        Some(shape) if shape.elements() <= MAX_ELEMENTS => Ok(()),
+        _ => Err(format!("1 to 6 dimensions from 1 to 16777215, at most {MAX_ELEMENTS} elements")),
     }
 }
 
@@ -396,7 +424,7 @@ fn input_shape(
     if let Some(asked) = asked {
         let fits = asked.len() == dims.len()
             && asked.iter().zip(&dims).all(|(&asked, dim)| dim.is_none_or(|dim| dim <= 0 || dim == asked as i64));
-        if !fits || flgc::model::Shape::new(asked).is_none() {
+        if !fits || check_shape(asked).is_err() {
             return Err(ImportError::invalid(
                 &place,
                 format_args!("shape {asked:?} asked for"),
@@ -425,11 +453,10 @@ fn input_shape(
     {
         return Err(ImportError::invalid(&place, format_args!("{h}x{w} pixels, and a crop of {crop}"), "the same"));
     }
-    if flgc::model::Shape::new(&shape).is_none() {
-        let expected =
-            format!("1 to 6 dimensions from 1 to 16777215; give others with --input-shape {}=N,C,H,W", input.name);
-        return Err(ImportError::invalid(&place, format_args!("shape [{}]", written()), expected));
-    }
+    check_shape(&shape).map_err(|expected| {
+        let expected = format!("{expected}; give others with --input-shape {}=N,C,H,W", input.name);
+        ImportError::invalid(&place, format_args!("shape [{}]", written()), expected)
+    })?;
     Ok(shape)
 }
 

@@ -12,7 +12,7 @@ use flgc::model::graph::{Coordinates, Pool, Resize, ResizeMode, Rounding};
 impl Lowering<'_> {
     pub(super) fn pool(&mut self, call: &Call<'_>) -> Result<View, NodeError> {
         let average = call.node.op_type == "AveragePool";
-        if call.is_used(1) {
+        if self.is_read(call, 1) {
             return Err(NodeError::unsupported("MaxPool whose indices are used"));
         }
         let [n, c, h, w] = call.map()?;
@@ -52,6 +52,7 @@ impl Lowering<'_> {
         let reduces = matches!(op, "ReduceMean" | "ReduceMax");
         let axes = match call.ints(1, "axes")? {
             Some(axes) if reduces && !axes.is_empty() => axes_of(&axes, rank)?,
+            _ if reduces && call.attributes.int_or("noop_with_empty_axes", 0)? != 0 => return Ok(view.clone()),
             _ if reduces => (0..rank).collect(),
             _ => (2..rank).collect(),
         };
@@ -108,8 +109,9 @@ impl Lowering<'_> {
             match (&scales, &sizes) {
                 (Some(scales), _) => {
                     scale[axis] = scales[i].into();
-                    let to = (from as f64 * scale[axis]).floor();
-                    size[axis] = if to.is_finite() && (1.0..16_777_216.0).contains(&to) { to as usize } else { 0 };
+                    // In single precision, as other runtimes do it.
+                    let to = (from as f32 * scales[i]).floor();
+                    size[axis] = if (1.0..16_777_216.0).contains(&to) { to as usize } else { 0 };
                 }
                 (None, Some(sizes)) => size[axis] = usize::try_from(sizes[i]).unwrap_or(0),
                 (None, None) => {}
@@ -162,7 +164,8 @@ impl Lowering<'_> {
             other => return unsupported(format!("nearest_mode {other:?}")),
         };
         let rounding = if mode == ResizeMode::Nearest { rounding } else { Rounding::default() };
-        let by_scale = scales.is_some();
+        let by_scale = scales.is_some()
+            && (2..4).all(|axis| ([n, c, h, w][axis] as f64 * scale[axis]).floor() == size[axis] as f64);
         let resize = Resize {
             mode,
             size: (!by_scale).then_some([size[2], size[3]]),

@@ -54,6 +54,7 @@ impl Lowering<'_> {
                 if to.len() != from.len() || to[0] != from[0] || to[channels..] != from[channels..] {
                     return Err(wrong());
                 }
+                self.charge(to[1..channels].iter().product())?;
                 let lanes = view.lanes.broadcast(IxDyn(&to[1..channels])).ok_or_else(wrong)?.to_owned();
                 Ok(View { lanes, ..view })
             }
@@ -73,6 +74,7 @@ impl Lowering<'_> {
         let shapes: Vec<Vec<usize>> = views.iter().map(View::shape).collect();
         let axis = axis_of(call.attributes.int_or("axis", 1)?, shapes[0].len())?;
         let to = shape::concatenated(&shapes.iter().map(Vec::as_slice).collect::<Vec<_>>(), axis)?;
+        self.charge(views.iter().map(View::channels).sum())?;
         match View::concat(&views, axis) {
             Some(view) => {
                 self.net.hints.push(views);
@@ -92,6 +94,8 @@ impl Lowering<'_> {
         let (Some(&first), Some(&last)) = (indices.first(), indices.last()) else {
             return Err(NodeError::unsupported(format_args!("{op} that leaves nothing")));
         };
+        // At most as many lanes as if all dimensions were channels'.
+        self.charge(view.channels() / shape[axis].min(view.channels()).max(1) * indices.len())?;
         if let Some(view) = view.select(axis, indices) {
             return Ok(view);
         }

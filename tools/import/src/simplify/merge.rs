@@ -1,6 +1,6 @@
 //! Branches that are one layer, written as a convolution for each group and a concatenation, become that layer again.
 
-use super::substitute;
+use super::{Readers, producers};
 use crate::net::{Act, Conv, Geometry, Group, Lane, Net, Node, Op, Origin, ValueId, View};
 use std::collections::{HashMap, HashSet};
 
@@ -22,21 +22,33 @@ struct Branch {
 
 /// Merges neighbours in each concatenation.
 pub(super) fn merge(net: &mut Net) {
-    let mut producers = super::producers(net);
+    let mut merge = Merge { producers: producers(net), readers: Readers::of(net), gone: HashSet::new() };
     for hint in 0..net.hints.len() {
         let mut first = 0;
         while first < net.hints[hint].len() {
             let parts = &net.hints[hint][first..];
-            let branches: Vec<Branch> = parts.iter().map_while(|view| branch(net, &producers, view)).collect();
+            let branches: Vec<Branch> = parts.iter().map_while(|view| branch(net, &merge.producers, view)).collect();
             let count = branches.iter().take_while(|branch| branch.links == branches[0].links).count();
             let own: HashSet<usize> = branches[..count].iter().map(|branch| branch.nodes[0]).collect();
             if count > 1 && own.len() == count {
-                join(net, &branches[..count]);
-                producers = super::producers(net);
+                merge.join(net, &branches[..count]);
             }
             first += count.max(1);
         }
     }
+    let mut index = 0;
+    net.nodes.retain(|_| {
+        index += 1;
+        !merge.gone.contains(&(index - 1))
+    });
+}
+
+/// What merging keeps track of.
+struct Merge {
+    producers: HashMap<ValueId, usize>,
+    readers: Readers,
+    /// Nodes that others stand for now.
+    gone: HashSet<usize>,
 }
 
 /// The branch that ends in `view`, if that is all of what it makes.
@@ -65,40 +77,38 @@ fn branch(net: &Net, producers: &HashMap<ValueId, usize>, view: &View) -> Option
     }
 }
 
-/// Replaces branches of the same links by one.
-fn join(net: &mut Net, branches: &[Branch]) {
-    let mut input: Option<View> = None;
-    let mut gone = HashSet::new();
-    // From the convolutions on.
-    for link in (0..branches[0].links.len()).rev() {
-        let at: Vec<usize> = branches.iter().map(|branch| branch.nodes[link]).collect();
-        let (op, read) = joined(at.iter().map(|&index| &net.nodes[index]));
-        let first = at.iter().copied().min().unwrap_or(at[0]);
-        let name = net.nodes[first].name.clone();
-        let inputs = vec![input.take().unwrap_or(read)];
-        let mut shape = net.values[net.nodes[first].output as usize].shape.clone();
-        let channels = |index: &usize| net.values[net.nodes[*index].output as usize].shape[1];
-        shape[1] = at.iter().map(channels).sum();
-        let mut places = HashMap::new();
-        let output = net.value(&name, &shape);
-        let mut channel = 0;
-        for &index in &at {
-            let value = net.nodes[index].output;
-            for own in 0..net.values[value as usize].shape[1] as u32 {
-                places.insert(Lane { value, channel: own }, Lane { value: output, channel });
-                channel += 1;
+impl Merge {
+    /// Replaces branches of the same links by one.
+    fn join(&mut self, net: &mut Net, branches: &[Branch]) {
+        let mut input: Option<View> = None;
+        // From the convolutions on.
+        for link in (0..branches[0].links.len()).rev() {
+            let at: Vec<usize> = branches.iter().map(|branch| branch.nodes[link]).collect();
+            let (op, read) = joined(at.iter().map(|&index| &net.nodes[index]));
+            let first = at.iter().copied().min().unwrap_or(at[0]);
+            let name = net.nodes[first].name.clone();
+            let values: Vec<ValueId> = at.iter().map(|&index| net.nodes[index].output).collect();
+            let channels = |value: &ValueId| net.values[*value as usize].shape[1];
+            let mut shape = net.values[values[0] as usize].shape.clone();
+            shape[1] = values.iter().map(channels).sum();
+            let old = values
+                .iter()
+                .flat_map(|&value| (0..channels(&value) as u32).map(move |channel| Lane { value, channel }));
+            let old: Vec<Lane> = old.collect();
+            let output = net.value(&name, &shape);
+            let new = (0..).map(|channel| Lane { value: output, channel });
+            let places: HashMap<Lane, Lane> = old.into_iter().zip(new).collect();
+            let inputs = vec![input.take().unwrap_or(read)];
+            net.nodes[first] = Node { name, op, inputs, output };
+            self.gone.extend(at.iter().copied().filter(|&index| index != first));
+            self.readers.replace(net, &values, output, &places);
+            for value in values {
+                self.producers.remove(&value);
             }
+            self.producers.insert(output, first);
+            input = Some(View::whole(output, &shape));
         }
-        gone.extend(at.iter().copied().filter(|&index| index != first));
-        net.nodes[first] = Node { name, op, inputs, output };
-        substitute(net, &places);
-        input = Some(View::whole(output, &shape));
     }
-    let mut index = 0;
-    net.nodes.retain(|_| {
-        index += 1;
-        !gone.contains(&(index - 1))
-    });
 }
 
 /// The layers of one link as one, and what it reads.
@@ -168,7 +178,7 @@ fn joined_conv<'a>(nodes: impl Iterator<Item = &'a Node>) -> (Conv, Vec<Lane>) {
         bias.extend(&conv.bias);
         origin.nodes += conv.origin.nodes;
         origin.groups += conv.origin.groups;
-        origin.macs += conv.origin.macs;
+        origin.macs = origin.macs.saturating_add(conv.origin.macs);
     }
     let geometry = geometry.unwrap_or_else(|| unreachable!("a convolution at least"));
     let (lanes, groups): (Vec<Vec<Lane>>, Vec<Group>) = groups.into_iter().unzip();

@@ -24,10 +24,67 @@ fn producers(net: &Net) -> HashMap<ValueId, usize> {
     net.nodes.iter().enumerate().map(|(index, node)| (node.output, index)).collect()
 }
 
-/// Puts other lanes in the place of some, wherever they are read.
-fn substitute(net: &mut Net, with: &HashMap<Lane, Lane>) {
-    for view in net.views_mut() {
-        view.lanes.mapv_inplace(|lane| with.get(&lane).copied().unwrap_or(lane));
+/// Puts other lanes in the place of some in `view`.
+fn substitute(view: &mut View, with: &HashMap<Lane, Lane>) {
+    view.lanes.mapv_inplace(|lane| with.get(&lane).copied().unwrap_or(lane));
+}
+
+/// Where each value is read: so that a change of its lanes looks at its readers only.
+struct Readers(HashMap<ValueId, Vec<Place>>);
+
+/// Where an activation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// An input of a node.
+    Node(usize, usize),
+    /// An output of the network.
+    Output(usize),
+    /// A part of a concatenation.
+    Hint(usize, usize),
+}
+
+impl Readers {
+    fn of(net: &Net) -> Self {
+        let mut readers: HashMap<ValueId, Vec<Place>> = HashMap::new();
+        let mut read = |view: &View, place: Place| {
+            for lane in &view.lanes {
+                let places = readers.entry(lane.value).or_default();
+                if places.last() != Some(&place) {
+                    places.push(place);
+                }
+            }
+        };
+        for (index, node) in net.nodes.iter().enumerate() {
+            node.inputs.iter().enumerate().for_each(|(input, view)| read(view, Place::Node(index, input)));
+        }
+        for (index, (_, view)) in net.outputs.iter().enumerate() {
+            read(view, Place::Output(index));
+        }
+        for (index, views) in net.hints.iter().enumerate() {
+            views.iter().enumerate().for_each(|(part, view)| read(view, Place::Hint(index, part)));
+        }
+        Self(readers)
+    }
+
+    /// How many activations have lanes of `value`.
+    fn count(&self, value: ValueId) -> usize {
+        self.0.get(&value).map_or(0, Vec::len)
+    }
+
+    /// Puts lanes of `to` in the place of lanes of `from`, wherever those are read.
+    fn replace(&mut self, net: &mut Net, from: &[ValueId], to: ValueId, with: &HashMap<Lane, Lane>) {
+        let mut places: Vec<Place> = from.iter().filter_map(|value| self.0.remove(value)).flatten().collect();
+        places.sort_unstable();
+        places.dedup();
+        for &place in &places {
+            let view = match place {
+                Place::Node(node, input) => &mut net.nodes[node].inputs[input],
+                Place::Output(index) => &mut net.outputs[index].1,
+                Place::Hint(index, part) => &mut net.hints[index][part],
+            };
+            substitute(view, with);
+        }
+        self.0.insert(to, places);
     }
 }
 

@@ -1,16 +1,17 @@
 //! The order of a layer's channels is free: it is chosen so that the layers that follow read them as they lie, and no gather is left between a convolution
 //! and what a plan folds into it.
 
-use super::substitute;
+use super::{Readers, producers};
 use crate::net::{Act, Lane, Net, Node, Op, ValueId, View};
 use std::collections::HashMap;
 
 /// Numbers the channels of each value anew where that makes a view of it the whole value.
 pub(super) fn order(net: &mut Net) {
+    let (mut readers, producers) = (Readers::of(net), producers(net));
     // Forwards: a layer that treats each channel by itself has the order of its first input.
     for index in 0..net.nodes.len() {
         if let Some(to) = carried(net, &net.nodes[index]) {
-            renumber(net, index, &to);
+            renumber(net, &mut readers, index, &to);
         }
     }
     // Backwards: what only one such layer reads has the order that it wants.
@@ -19,8 +20,11 @@ pub(super) fn order(net: &mut Net) {
             continue;
         }
         for input in 0..net.nodes[reader].inputs.len() {
-            if let Some((producer, to)) = wanted(net, reader, input) {
-                renumber(net, producer, &to);
+            if let Some((value, to)) = wanted(net, &readers, reader, input)
+                && let Some(&producer) = producers.get(&value)
+                && may_move(&net.nodes[producer].op)
+            {
+                renumber(net, &mut readers, producer, &to);
             }
         }
     }
@@ -62,18 +66,18 @@ fn carried(net: &Net, node: &Node) -> Option<Vec<u32>> {
     Some(to)
 }
 
-/// The producer of an input that only `reader` reads, and the new numbers of its channels.
-fn wanted(net: &Net, reader: usize, input: usize) -> Option<(usize, Vec<u32>)> {
-    let (value, place) = permutation(net, &net.nodes[reader].inputs[input].flat())?;
-    let producer = net.nodes.iter().position(|node| node.output == value)?;
-    let may_move =
-        net.nodes[producer].op.is_channelwise() || matches!(net.nodes[producer].op, Op::Conv(_) | Op::Linear(_));
-    let readers = net.views().filter(|view| view.lanes.iter().any(|lane| lane.value == value)).count();
-    (may_move && readers == 1).then_some((producer, place))
+/// The value that an input is a permutation of, if only `reader` reads it, and the new numbers of its channels.
+fn wanted(net: &Net, readers: &Readers, reader: usize, input: usize) -> Option<(ValueId, Vec<u32>)> {
+    permutation(net, &net.nodes[reader].inputs[input].flat()).filter(|&(value, _)| readers.count(value) == 1)
+}
+
+/// Whether the order of what a layer makes is its own.
+fn may_move(op: &Op) -> bool {
+    op.is_channelwise() || matches!(op, Op::Conv(_) | Op::Linear(_))
 }
 
 /// Channel `c` of the node at `index` becomes channel `to[c]`.
-fn renumber(net: &mut Net, index: usize, to: &[u32]) {
+fn renumber(net: &mut Net, readers: &mut Readers, index: usize, to: &[u32]) {
     let node = &mut net.nodes[index];
     let moved = |of: &mut Vec<f32>, width: usize| {
         let mut result = vec![0.0; of.len()];
@@ -123,5 +127,5 @@ fn renumber(net: &mut Net, index: usize, to: &[u32]) {
         .enumerate()
         .map(|(from, &to)| (Lane { value, channel: from as u32 }, Lane { value, channel: to }))
         .collect();
-    substitute(net, &places);
+    readers.replace(net, &[value], value, &places);
 }

@@ -40,7 +40,7 @@ pub(super) fn prune(net: &mut Net) {
             *count = own.iter().filter(|&&live| live).count();
         }
     }
-    substitute(net, &places);
+    net.views_mut().for_each(|view| substitute(view, &places));
 }
 
 /// Which channels of each value come from filters of zeros: those, and what is made of them channel by channel.
