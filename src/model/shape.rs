@@ -370,8 +370,8 @@ impl Context<'_> {
             }
             Op::Flatten(flatten) => {
                 let shape = self.input()?;
-                // An axis one past the last is allowed here.
-                let axis = self.axis(flatten.axis, shape.len() + 1)?;
+                // An axis one past the last is allowed here; those from the end count from the last.
+                let axis = self.axis(flatten.axis, shape.len() + usize::from(flatten.axis >= 0))?;
                 let product = |dims: &[usize]| dims.iter().fold(1, |product: usize, &dim| product.saturating_mul(dim));
                 one(self.shape(&[product(&shape[..axis]), product(&shape[axis..])])?)
             }

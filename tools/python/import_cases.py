@@ -449,6 +449,45 @@ def strided_slices(net):
     net.output(net.conv(net("Concat", *parts, axis=1), 12, 5, 3, act="Relu"), net("Slice", x, net.ints(1, 2), net.ints(7, 5), net.ints(2, 3)))
 
 
+@case()
+def rows_and_columns(net):
+    """Means over one side at a time, differences that broadcast over pixels, one pixel spread over all, flatten from the end."""
+    x = net.conv(net.input(1, 4, 5, 6), 4, 8, act="Relu")
+    mean = net("ReduceMean", net("ReduceMean", x, axes=[3], keepdims=0), axes=[2], keepdims=0)
+    net.output(net("Gemm", mean, net.constant(net.random(8, 3))), net("ReduceMax", x, axes=[2]))
+    pooled = net("GlobalAveragePool", x)
+    net.output(net("Sub", x, pooled), net("Sub", pooled, x), net("Expand", pooled, net.ints(1, 8, 5, 6)))
+    net.output(net("Flatten", x, axis=-1), net("Flatten", net("Reshape", x, net.ints(1, 8, 30)), axis=-2))
+
+
+@case()
+def channel_padding(net):
+    """The shortcut of a residual network that pads channels with zeros, and pixels at once."""
+    x = net.conv(net.input(1, 3, 8, 8), 3, 6, act="Relu")
+    even = net("Slice", x, net.ints(0, 0), net.ints(8, 8), net.ints(2, 3), net.ints(2, 2))
+    shortcut = net("Pad", even, net.ints(0, 2, 0, 0, 0, 4, 0, 0))
+    y = net.conv(net.conv(x, 6, 12, 3, act="Relu", strides=[2, 2]), 12, 12, 3)
+    net.output(net("Relu", net("Add", y, shortcut)), net("Pad", x, net.ints(0, 1, 1, 0, 0, 1, 0, 2)))
+
+
+@case()
+def traps(net):
+    """Padding, strides and branches that look as if they could be taken in or merged, but for what stands between."""
+    x = net.input(1, 2, 4, 4)
+    pad = lambda x: net("Pad", x, net.ints(0, 0, 1, 1, 0, 0, 1, 1))
+    every = lambda x: net("MaxPool", x, kernel_shape=[1, 1], strides=[2, 2])
+    net.output(net.conv(net("Reshape", pad(x), net.ints(1, 2, 4, 9)), 2, 3, 3, pads=[0] * 4), net.conv(pad(net("Reshape", x, net.ints(1, 2, 2, 8))), 2, 3, 3, pads=[0] * 4))
+    net.output(net.conv(net("Reshape", every(x), net.ints(1, 2, 1, 4)), 2, 3))
+    a, b = net.input(1, 2, 7, 8), net.input(1, 2, 8, 7)
+    net.output(net.conv(net("Concat", every(a), every(b), axis=1), 4, 3))
+    far = lambda x: net.conv(x, 2, 3, 2, strides=[8, 8], pads=[0] * 4)
+    net.output(net("Concat", far(x), far(net("Reshape", x, net.ints(1, 2, 2, 8))), axis=1))
+    one = net("Relu", net("GlobalMaxPool", x))
+    net.output(net("Add", net("MaxPool", pad(one), kernel_shape=[2, 2], dilations=[2, 2]), net.constant(1.0)))
+    y = net.conv(x, 2, 3)
+    net.output(net("Concat", net("Relu", y), net("Relu", y), axis=1), net("Concat", net("LeakyRelu", y, alpha=0.1), net("LeakyRelu", y, alpha=0.2), axis=1))
+
+
 def main(out):
     for name, (describe, opset) in CASES.items():
         net = Net(name, opset)

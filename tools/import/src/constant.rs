@@ -122,10 +122,9 @@ pub(crate) fn decode(tensor: &proto::Tensor, external: Option<Bytes>) -> Result<
         data_type::INT32 => ints(&shape, raw, int32s(tensor), |bytes| i32::from_le_bytes(bytes).into()),
         data_type::INT16 => ints(&shape, raw, int32s(tensor), |bytes| i16::from_le_bytes(bytes).into()),
         data_type::INT8 => ints(&shape, raw, int32s(tensor), |bytes| i8::from_le_bytes(bytes).into()),
-        data_type::UINT32 => {
-            // Its typed field would be `uint64_data`, which nobody writes for the few constants of this type.
-            ints(&shape, raw, std::iter::empty(), |bytes| u32::from_le_bytes(bytes).into())
-        }
+        data_type::UINT32 => ints(&shape, raw, uint64s(tensor), |bytes| u32::from_le_bytes(bytes).into()),
+        // What is beyond the signed range is no index and no size.
+        data_type::UINT64 => ints(&shape, raw, uint64s(tensor), |bytes| signed(u64::from_le_bytes(bytes))),
         data_type::UINT16 => ints(&shape, raw, int32s(tensor), |bytes| u16::from_le_bytes(bytes).into()),
         data_type::UINT8 => ints(&shape, raw, int32s(tensor), |bytes| u8::from_le_bytes(bytes).into()),
         data_type::BOOL => {
@@ -141,6 +140,25 @@ fn int32s(tensor: &proto::Tensor) -> impl Iterator<Item = i64> {
     tensor.int32_data.iter().map(|&x| x.into())
 }
 
+fn uint64s(tensor: &proto::Tensor) -> impl Iterator<Item = i64> {
+    tensor.uint64_data.iter().map(|&x| signed(x))
+}
+
+fn signed(x: u64) -> i64 {
+    i64::try_from(x).unwrap_or(i64::MAX)
+}
+
+/// The bytes of an element of that type; `None` if it is not known.
+pub(crate) fn element_bytes(data_type: i32) -> Option<u64> {
+    Some(match data_type {
+        data_type::FLOAT | data_type::INT32 | data_type::UINT32 => 4,
+        data_type::DOUBLE | data_type::INT64 | data_type::UINT64 => 8,
+        data_type::FLOAT16 | data_type::BFLOAT16 | data_type::INT16 | data_type::UINT16 => 2,
+        data_type::INT8 | data_type::UINT8 | data_type::BOOL => 1,
+        _ => return None,
+    })
+}
+
 /// Sizes from 0, with a product of at most [`MAX_ELEMENTS`].
 pub(crate) fn shape_of(dims: &[i64]) -> Result<Vec<usize>, NodeError> {
     let shape: Option<Vec<usize>> = dims.iter().map(|&dim| usize::try_from(dim).ok()).collect();
@@ -152,7 +170,8 @@ pub(crate) fn shape_of(dims: &[i64]) -> Result<Vec<usize>, NodeError> {
 
 /// Refuses shapes with too many elements, before anything of their size is allocated.
 pub(crate) fn check_size(shape: &[usize]) -> Result<(), NodeError> {
-    let elements = shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+    // Also beside a zero no dimension may be absurd.
+    let elements = shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim.max(1)));
     if shape.len() > 16 || elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
         return Err(NodeError::invalid(
             format_args!("a constant of shape {shape:?}"),

@@ -45,6 +45,8 @@ struct Emitter {
     outputs: Vec<String>,
     /// Names of activations and nodes so far.
     names: HashSet<String>,
+    /// The last number put behind a name.
+    numbers: HashMap<String, usize>,
     /// The name of each value.
     values: HashMap<ValueId, String>,
     /// The name of each view that was written out: sources, pixels and lanes.
@@ -59,6 +61,7 @@ impl Default for Emitter {
             tensors: BTreeMap::new(),
             outputs: Vec::new(),
             names: HashSet::new(),
+            numbers: HashMap::new(),
             values: HashMap::new(),
             views: HashMap::new(),
         }
@@ -80,7 +83,8 @@ impl Emitter {
     /// Inputs and outputs keep their names; values that are outputs as they are get those of the outputs.
     fn name_ports(&mut self, net: &Net) {
         for id in 0..net.inputs {
-            let name = self.unique(&net.values[id].name);
+            let name = net.values[id].name.clone();
+            self.names.insert(name.clone());
             self.values.insert(id as ValueId, name);
         }
         for (name, view) in &net.outputs {
@@ -99,9 +103,9 @@ impl Emitter {
         }
         let base = if name.is_empty() { "unnamed" } else { &name[..end] };
         let mut unique = base.to_owned();
-        let mut number = 1;
         while !self.names.insert(unique.clone()) {
-            number += 1;
+            let number = self.numbers.entry(base.to_owned()).or_insert(1);
+            *number += 1;
             unique = format!("{base}.{number}");
         }
         unique
@@ -401,9 +405,9 @@ impl Operand {
         let shape = value.map(|value| &net.values[value as usize].shape);
         let own = value.zip(shape).filter(|(value, shape)| {
             let one = sorted.iter().all(|lane| lane.value == *value);
-            let all = sorted.len() == shape[1];
+            let all = shape.get(1) == Some(&sorted.len());
             let some_groups = conv.groups.len() > 1;
-            one && shape[2..] == input.pixels && (all || some_groups)
+            one && shape.get(2..) == Some(&input.pixels) && (all || some_groups)
         });
         match own {
             Some((value, shape)) => Self {

@@ -69,8 +69,8 @@ pub struct Imported {
     pub report: Report,
 }
 
-/// Imports the ONNX file at `path`. Constants stored outside of it are looked for in its folder. Cost: a few passes over the weights; at most about
-/// three times the file's size in memory.
+/// Imports the ONNX file at `path`. Constants stored outside of it are looked for in its folder. Cost: a few passes over the weights, and about
+/// three times their size in memory.
 ///
 /// # Errors
 /// If the file can't be read, is no valid network, or needs an operator that flgc does not have; the error lists all of those.

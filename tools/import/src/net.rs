@@ -271,6 +271,18 @@ pub(crate) struct Origin {
 }
 
 impl Conv {
+    /// Zero channels before and behind `channels` that stay as they are, and zero pixels around all: filters that multiply by one, and some without channels.
+    pub(crate) fn padding(channels: usize, more: [usize; 2], pad: [usize; 4]) -> Self {
+        let own = |channel: usize| Group { channels: 1, filters: vec![(more[0] + channel) as u32], weights: vec![1.0] };
+        let mut groups: Vec<Group> = (0..channels).map(own).collect();
+        let behind = more[0] + channels;
+        let zeros = (0..more[0]).chain(behind..behind + more[1]).map(|filter| filter as u32).collect();
+        groups.push(Group { channels: 0, filters: zeros, weights: Vec::new() });
+        let geometry = Geometry { kernel: [1, 1], stride: [1, 1], pad, dilation: [1, 1] };
+        let origin = Origin { nodes: 1, groups: channels, macs: 0 };
+        Self { geometry, groups, bias: vec![0.0; behind + more[1]], origin }
+    }
+
     /// Weights inside groups.
     pub(crate) fn weights(&self) -> u64 {
         self.groups.iter().map(|group| group.weights.len() as u64).sum()

@@ -142,7 +142,10 @@ impl Report {
     }
 }
 
-/// The nodes before `node` that rearrange what it reads, nearest first.
+/// Most nodes that a reason names.
+const NAMED: usize = 8;
+
+/// The nodes before `node` that rearrange what it reads.
 fn rearranging(node: &graph::Node, makers: &HashMap<&str, &graph::Node>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut waiting: Vec<&graph::Node> = vec![node];
@@ -158,7 +161,7 @@ fn rearranging(node: &graph::Node, makers: &HashMap<&str, &graph::Node>) -> Vec<
                     | graph::Op::Split(_)
             );
             let named = format!("{} ({})", maker.name, maker.op.name());
-            if rearranges && !found.contains(&named) {
+            if rearranges && found.len() < NAMED && !found.contains(&named) {
                 found.push(named);
                 waiting.push(maker);
             }

@@ -49,7 +49,8 @@ pub(crate) fn reshaped(from: &[usize], to: &[i64], attributes: Attributes<'_>) -
 
 /// The shape that a `Flatten` gives.
 pub(crate) fn flattened(from: &[usize], axis: i64) -> Result<Vec<usize>, NodeError> {
-    let axis = axis_of(axis, from.len() + 1)?;
+    // One past the last is allowed, but counts from the end start at the last.
+    let axis = if axis < 0 { axis_of(axis, from.len())? } else { axis_of(axis, from.len() + 1)? };
     Ok(vec![from[..axis].iter().product(), from[axis..].iter().product()])
 }
 

@@ -17,6 +17,9 @@ use std::{
 /// The versions of ONNX's own operators that are read.
 pub(crate) const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 
+/// Most nodes of a file: ten times what a model can have, since many only compute constants.
+const MAX_NODES: usize = 100_000;
+
 /// A network as its file describes it.
 pub(crate) struct Source {
     /// Version of the operators.
@@ -70,13 +73,17 @@ impl Source {
     /// What `tensor`, of the file or of an attribute, holds.
     pub(crate) fn decode(&self, tensor: &proto::Tensor) -> Result<Constant, NodeError> {
         // Before anything of that size is read.
-        constant::shape_of(&tensor.dims)?;
-        let external = if tensor.data_location == 1 { Some(self.external(tensor)?) } else { None };
+        let elements: usize = constant::shape_of(&tensor.dims)?.iter().product();
+        let bytes = constant::element_bytes(tensor.data_type).map(|bytes| bytes * elements as u64);
+        let external = match bytes {
+            Some(bytes) if tensor.data_location == 1 => Some(self.external(tensor, bytes)?),
+            _ => None,
+        };
         constant::decode(tensor, external)
     }
 
-    /// Bytes that lie outside of the file: in the file's own folder or below, never elsewhere.
-    fn external(&self, tensor: &proto::Tensor) -> Result<Bytes, NodeError> {
+    /// The `needed` bytes of a tensor that lie outside of the file: in the file's own folder or below, never elsewhere.
+    fn external(&self, tensor: &proto::Tensor, needed: u64) -> Result<Bytes, NodeError> {
         let value = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|e| e.value.as_str());
         let location = value("location").unwrap_or_default();
         let number = |key: &str| match value(key).map(str::parse::<u64>) {
@@ -97,16 +104,19 @@ impl Source {
         let failed = |error: std::io::Error| {
             NodeError::invalid(format_args!("data in {location:?}: {error}"), "the file that came with the model")
         };
-        let mut file = File::open(&path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
-        let rest = size.saturating_sub(offset);
+        let there = path.metadata().map_err(failed)?;
+        let rest = there.len().saturating_sub(offset);
         let length = length.unwrap_or(rest);
-        if length > rest {
+        if !there.is_file() || length > rest {
             return Err(NodeError::invalid(
-                format_args!("{length} bytes from {offset} on in {location:?}, which has {size}"),
+                format_args!("{length} bytes from {offset} on in {location:?}, which has {}", there.len()),
                 "a range inside the file",
             ));
         }
+        if length != needed {
+            return Err(NodeError::invalid(format_args!("{length} bytes of elements in {location:?}"), needed));
+        }
+        let mut file = File::open(&path).map_err(failed)?;
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
         let mut bytes = Vec::new();
         file.take(length).read_to_end(&mut bytes).map_err(failed)?;
@@ -163,6 +173,13 @@ fn in_order<'a>(
     nodes: Vec<proto::Node>,
     known: impl Iterator<Item = &'a str>,
 ) -> Result<Vec<proto::Node>, ImportError> {
+    if nodes.len() > MAX_NODES {
+        return Err(ImportError::invalid(
+            "the graph",
+            format_args!("{} nodes", nodes.len()),
+            format_args!("at most {MAX_NODES}"),
+        ));
+    }
     let place = |node: &proto::Node| format!("node {:?} ({})", name_of(node), node.op_type);
     let mut maker: HashMap<&str, usize> = HashMap::new();
     let known: HashSet<&str> = known.collect();

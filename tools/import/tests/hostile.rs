@@ -182,6 +182,8 @@ fn wrong_shapes_and_types_are_refused_with_their_node() {
     refuses(&model(vec![pads], vec![floats("w", &[1, 4, 1, 1], &[1.0; 4])]), &["\"pads\"", "-1"]);
     let text = with_int(node("group", "Conv", &["x", "w"], &["y"]), "group", i64::MIN);
     refuses(&model(vec![text], vec![floats("w", &[1, 4, 1, 1], &[1.0; 4])]), &["\"group\"", "groups"]);
+    let huge = with_int(node("huge", "Conv", &["x", "w"], &["y"]), "group", 1 << 62);
+    refuses(&model(vec![huge], vec![floats("w", &[1, 4, 1, 1], &[1.0; 4])]), &["\"huge\"", "groups"]);
     let reshape = vec![node("form", "Reshape", &["x", "s"], &["y"])];
     refuses(&model(reshape, vec![ints("s", &[7, -1])]), &["\"form\"", "[7, -1]", "as many elements"]);
     let missing = vec![node("lonely", "Conv", &["x"], &["y"])];
@@ -198,6 +200,18 @@ fn sizes_that_are_absurd_are_refused_before_anything_is_allocated() {
     };
     refuses(&filled(&[1_000_000_000]), &["node \"fill\" (ConstantOfShape)", "1000000000", "at most"]);
     refuses(&filled(&[i64::MAX, i64::MAX]), &["\"fill\""]);
+    // Beside a zero, too.
+    for op in ["Flatten", "Neg", "Tile"] {
+        let inputs: &[&str] = if op == "Tile" { &["c", "s"] } else { &["c"] };
+        let nodes = vec![
+            node("fill", "ConstantOfShape", &["s"], &["c"]),
+            node("next", op, inputs, &["d"]),
+            node("sum", "Add", &["x", "d"], &["y"]),
+        ];
+        refuses(&model(nodes, vec![ints("s", &[0, 1 << 62, 1 << 62])]), &["\"fill\"", "at most"]);
+    }
+    let expand = vec![node("none", "Expand", &["x", "s"], &["e"]), node("my conv", "Conv", &["e", "w"], &["y"])];
+    refuses(&model(expand, vec![ints("s", &[1, 0, 6, 5]), floats("w", &[4, 0, 1, 1], &[])]), &["\"none\""]);
     let range = vec![node("count", "Range", &["a", "b", "c"], &["r"]), node("sum", "Add", &["x", "r"], &["y"])];
     let scalar = |name: &str, value: i64| proto::Tensor { dims: Vec::new(), ..ints(name, &[value]) };
     let constants = vec![scalar("a", i64::MIN), scalar("b", i64::MAX), scalar("c", 1)];
@@ -209,7 +223,11 @@ fn sizes_that_are_absurd_are_refused_before_anything_is_allocated() {
         nodes.push(node(&to, "Neg", &[&from], &[&to]));
     }
     nodes.push(node("sum", "Add", &["x", "c99"], &["y"]));
-    refuses(&model(nodes, vec![ints("s", &[10_000_000])]), &["more work on constants"]);
+    let chain = model(nodes, vec![ints("s", &[500_000])]).encode_to_vec();
+    let mut options = Options::default();
+    options.plan.memory_limit = 8 << 20;
+    let Err(error) = import_bytes(chain.into(), None, &options) else { panic!("accepted") };
+    assert!(error.to_string().contains("more work on constants"), "{error}");
     let wide = with_ints(node("wide", "Pad", &["x", "p"], &["y"]), "unused", &[]);
     refuses(&model(vec![wide], vec![ints("p", &[0, 0, 1 << 40, 0, 0, 0, 0, 0])]), &["Pad by", "\"wide\""]);
 }

@@ -29,7 +29,8 @@ pub(super) fn fold(op: &str, call: &Call<'_>) -> Result<Option<Vec<Constant>>, N
         "Neg" | "Abs" | "Sqrt" | "Reciprocal" | "Exp" | "Log" | "Floor" | "Ceil" | "Round" | "Sign" | "Tanh"
         | "Sigmoid" | "Relu" => one(unary(op, call)?),
         "Clip" => one(clip(call)?),
-        "ReduceMax" | "ReduceMin" | "ReduceSum" | "ReduceMean" | "ReduceProd" => one(reduce(op, call)?),
+        "ReduceMax" | "ReduceMin" | "ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceL1" | "ReduceL2"
+        | "ReduceSumSquare" => one(reduce(op, call)?),
         "Softmax" => one(softmax(call)?),
         "ArgMax" | "ArgMin" => one(arg(op, call)?),
         "MatMul" => one(matmul(call.input(0)?, call.input(1)?, call)?),
@@ -258,6 +259,11 @@ fn reduce(op: &str, call: &Call<'_>) -> Result<Constant, NodeError> {
         "ReduceMin" => along(array, &axes, keep, f32::INFINITY, |a, b| a.min(*b)).into(),
         "ReduceProd" => along(array, &axes, keep, 1.0, |a, b| a * b).into(),
         "ReduceSum" => along(array, &axes, keep, 0.0, |a, b| a + b).into(),
+        "ReduceL1" => along(&array.mapv(f32::abs).into_shared(), &axes, keep, 0.0, |a, b| a + b).into(),
+        "ReduceL2" => {
+            along(&array.mapv(|x| x * x).into_shared(), &axes, keep, 0.0, |a, b| a + b).mapv(f32::sqrt).into()
+        }
+        "ReduceSumSquare" => along(&array.mapv(|x| x * x).into_shared(), &axes, keep, 0.0, |a, b| a + b).into(),
         _ => (along(array, &axes, keep, 0.0, |a, b| a + b) / count as f32).into(),
     })
 }
@@ -319,7 +325,7 @@ fn matmul(a: &Constant, b: &Constant, call: &Call<'_>) -> Result<Constant, NodeE
         return Err(NodeError::invalid(format_args!("matrices {:?} and {:?}", a.dim(), b.dim()), "shapes that fit"));
     }
     call.charge(&[a.nrows(), b.ncols()])?;
-    // The product's cost counts, too.
-    call.charge(&[a.nrows(), a.ncols()])?;
+    // Some multiply-adds cost as much as an element.
+    call.folder.work((a.nrows() * b.ncols()).saturating_mul(a.ncols()) / 16)?;
     Ok(a.dot(&b).into_dyn().into())
 }

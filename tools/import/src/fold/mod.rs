@@ -6,12 +6,13 @@ mod shapes;
 use crate::{constant::Constant, error::NodeError, source::Attributes};
 use std::cell::Cell;
 
-/// Computes constants from constants, within a limit.
+/// Computes constants from constants, within limits.
 pub(crate) struct Folder {
     pub(crate) opset: i64,
-    /// Elements that may still be computed.
-    left: Cell<usize>,
+    /// Most elements of one constant.
     most: usize,
+    /// Elements that may still be read or written.
+    work_left: Cell<usize>,
 }
 
 /// One operation on constants.
@@ -24,10 +25,26 @@ pub(crate) struct Call<'a> {
 }
 
 impl Folder {
-    /// For operators of version `opset`; computes at most `memory_limit` bytes, all together.
+    /// For operators of version `opset`; a constant has at most `memory_limit` bytes, and the work is that of some such constants.
     pub(crate) fn new(opset: i64, memory_limit: u64) -> Self {
         let most = usize::try_from(memory_limit / size_of::<i64>() as u64).unwrap_or(usize::MAX);
-        Self { opset, left: Cell::new(most), most }
+        Self { opset, most, work_left: Cell::new(most.saturating_mul(16)) }
+    }
+
+    /// Most elements of one constant, or of all that are kept.
+    pub(crate) const fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Takes so many elements from what may be read or written.
+    pub(crate) fn work(&self, elements: usize) -> Result<(), NodeError> {
+        let left = self.work_left.get().checked_sub(elements);
+        let left = left.ok_or_else(|| {
+            let expected = format!("at most {} elements in the whole network", self.most.saturating_mul(16));
+            NodeError::invalid("more work on constants", expected)
+        })?;
+        self.work_left.set(left);
+        Ok(())
     }
 
     /// The outputs of an operation on constants; `None` if it is not known here.
@@ -36,6 +53,7 @@ impl Folder {
         attributes: Attributes<'_>,
         inputs: &[Option<Constant>],
     ) -> Result<Option<Vec<Constant>>, NodeError> {
+        self.work(inputs.iter().flatten().map(|input| input.shape().iter().product::<usize>()).sum())?;
         let call = Call { attributes, inputs, opset: self.opset, folder: self };
         let op = attributes.0.op_type.as_str();
         match shapes::fold(op, &call)? {
@@ -56,17 +74,15 @@ impl Call<'_> {
         self.optional(index).ok_or_else(|| NodeError::invalid(format_args!("no input {index}"), "one"))
     }
 
-    /// Takes elements of a result from what may be computed, before they are.
+    /// Refuses a result that is too large, before it is made.
     fn charge(&self, shape: &[usize]) -> Result<(), NodeError> {
         crate::constant::check_size(shape)?;
         let elements = shape.iter().product::<usize>();
-        let left = self.folder.left.get().checked_sub(elements);
-        let left = left.ok_or_else(|| {
-            let expected = format!("at most {} elements in the whole network", self.folder.most);
-            NodeError::invalid("more work on constants", expected)
-        })?;
-        self.folder.left.set(left);
-        Ok(())
+        if elements > self.folder.most {
+            let expected = format!("at most {} elements, by the limit of memory", self.folder.most);
+            return Err(NodeError::invalid(format_args!("a constant of shape {shape:?}"), expected));
+        }
+        self.folder.work(elements)
     }
 
     /// Integers that newer operators take as input `index`, and older ones as attribute `name`.

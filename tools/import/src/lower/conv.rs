@@ -20,7 +20,12 @@ impl Lowering<'_> {
         };
         let [n, c, h, w] = call.map()?;
         let groups = usize::try_from(call.attributes.int_or("group", 1)?).unwrap_or(0);
-        if groups == 0 || channels * groups != c || !filters.is_multiple_of(groups) || filters == 0 {
+        if groups == 0
+            || c == 0
+            || channels.checked_mul(groups) != Some(c)
+            || !filters.is_multiple_of(groups)
+            || filters == 0
+        {
             let found = format!("weights {:?} and {groups} groups for {c} channels", weight.shape());
             return Err(NodeError::invalid(found, "filters and channels that fit"));
         }
@@ -95,7 +100,7 @@ impl Lowering<'_> {
         let view = call.view(0)?;
         let op = &call.node.op_type;
         match view.shape()[..] {
-            [n, c] if c == channels && !bias.is_empty() => {
+            [n, c] if c == channels && c > 0 && !bias.is_empty() => {
                 let input = view.reshape(&[n, c]).unwrap_or_else(|| view.clone());
                 let (features, macs) = (bias.len(), (weight.len() as u64).saturating_mul(n as u64));
                 self.net.macs = self.net.macs.saturating_add(macs);

@@ -162,6 +162,11 @@ impl Lowering<'_> {
 
     /// An operation between two activations.
     fn between(&mut self, call: &Call<'_>, op: &str, a: &View, b: &View) -> Result<View, NodeError> {
+        if op == "Sub" {
+            let count = b.channels();
+            let minus = self.scale(call, b.clone(), vec![-1.0; count], vec![0.0; count])?;
+            return self.between(call, "Add", a, &minus);
+        }
         let to = broadcast(&a.shape(), &b.shape())?;
         let unlike = || {
             NodeError::unsupported(format_args!("{op} of activations of shapes {:?} and {:?}", a.shape(), b.shape()))
@@ -187,11 +192,6 @@ impl Lowering<'_> {
         match op {
             "Add" | "Sum" => self.channelwise(call, Op::Add, vec![a, b]),
             "Mul" => self.channelwise(call, Op::Multiply, vec![a, b]),
-            "Sub" if a.lane_pixels() == b.lane_pixels() => {
-                let count = b.channels();
-                let minus = self.scale(call, b, vec![-1.0; count], vec![0.0; count])?;
-                self.channelwise(call, Op::Add, vec![a, minus])
-            }
             _ => Err(NodeError::unsupported(format_args!("{op} of two activations"))),
         }
     }
@@ -224,8 +224,8 @@ pub(super) fn scalar(constant: &Constant) -> Result<f32, NodeError> {
 fn clamp(low: f32, high: f32) -> Result<Act, NodeError> {
     let low = if low <= f32::MIN { f32::NEG_INFINITY } else { low };
     let high = if high >= f32::MAX { f32::INFINITY } else { high };
-    if low.is_nan() || high.is_nan() {
-        return Err(NodeError::invalid("a bound that is not a number", "numbers"));
+    if low.is_nan() || high.is_nan() || low == f32::INFINITY || high == f32::NEG_INFINITY {
+        return Err(NodeError::invalid(format_args!("bounds {low} and {high}"), "numbers"));
     }
     if low > high {
         return Err(NodeError::unsupported("a smallest value above the largest"));

@@ -11,7 +11,8 @@ use crate::{
     error::{ImportError, NodeError, Unsupported},
     fold::Folder,
     net::{Net, Op, View},
-    proto, shape,
+    proto::{self, data_type},
+    shape,
     source::{Attributes, Source, at, name_of},
 };
 use ndarray::ArrayD;
@@ -55,7 +56,9 @@ pub(crate) fn lower(source: &Source, options: &Options) -> Result<Net, ImportErr
         known: HashMap::new(),
         readers: HashMap::new(),
         lanes_left: MAX_LANES,
+        kept: 0,
         missing: Vec::new(),
+        missing_at: HashMap::new(),
     };
     let names = source.nodes.iter().flat_map(|node| &node.input).chain(&source.outputs);
     names.for_each(|name| *lowering.readers.entry(name).or_default() += 1);
@@ -80,7 +83,11 @@ struct Lowering<'a> {
     readers: HashMap<&'a str, usize>,
     /// How many lanes there may still be.
     lanes_left: usize,
+    /// Elements of the constants that are known.
+    kept: usize,
     missing: Vec<Unsupported>,
+    /// The place of each kind of node in `missing`.
+    missing_at: HashMap<String, usize>,
 }
 
 impl<'a> Lowering<'a> {
@@ -158,6 +165,7 @@ impl<'a> Lowering<'a> {
             }
             Err(error @ NodeError::Invalid { .. }) => return Err(at(place(), error)),
         };
+        let is_done = !outputs.is_empty();
         let mut outputs = outputs.into_iter();
         for name in &node.output {
             let known = match outputs.next() {
@@ -165,8 +173,12 @@ impl<'a> Lowering<'a> {
                 Some(Arg::View(view)) => Known::View(view),
                 None => Known::Nothing,
             };
+            let is_read = self.readers.get(name.as_str()).is_some_and(|&left| left > 0);
+            if is_done && is_read && matches!(known, Known::Nothing) {
+                self.miss(format!("{} with further outputs that are read", node.op_type), name_of(node));
+            }
             if !name.is_empty() {
-                self.known.insert(name.clone(), known);
+                self.know(name, known).map_err(|error| at(place(), error))?;
             }
         }
         Ok(())
@@ -174,21 +186,39 @@ impl<'a> Lowering<'a> {
 
     /// Lets go of what nobody reads after `node`: masks and weights on their way are as large as the network.
     fn forget(&mut self, node: &'a proto::Node) {
-        for name in node.input.iter().chain(&node.output) {
-            let is_input = node.input.contains(name);
+        for name in &node.input {
             let left = self.readers.entry(name).or_default();
-            *left = left.saturating_sub(usize::from(is_input));
-            if *left == 0 {
-                self.known.remove(name);
+            *left = left.saturating_sub(1);
+        }
+        for name in node.input.iter().chain(&node.output) {
+            if self.readers.get(name.as_str()).is_none_or(|&left| left == 0)
+                && let Some(Known::Constant(constant)) = self.known.remove(name)
+            {
+                self.kept -= constant.shape().iter().product::<usize>();
             }
         }
     }
 
-    fn miss(&mut self, what: String, node: &str) {
-        match self.missing.iter_mut().find(|missing| missing.what == what) {
-            Some(missing) => missing.nodes.push(node.to_owned()),
-            None => self.missing.push(Unsupported { what, nodes: vec![node.to_owned()] }),
+    /// Notes what a name stands for.
+    fn know(&mut self, name: &str, known: Known) -> Result<(), NodeError> {
+        if let Known::Constant(constant) = &known {
+            self.kept += constant.shape().iter().product::<usize>();
+            if self.kept > self.folder.most() {
+                let expected = format!("at most {} elements at a time, by the limit of memory", self.folder.most());
+                return Err(NodeError::invalid(format_args!("{} elements of constants", self.kept), expected));
+            }
         }
+        self.known.insert(name.to_owned(), known);
+        Ok(())
+    }
+
+    fn miss(&mut self, what: String, node: &str) {
+        let next = self.missing.len();
+        let at = *self.missing_at.entry(what.clone()).or_insert(next);
+        if at == next {
+            self.missing.push(Unsupported { what, nodes: Vec::new() });
+        }
+        self.missing[at].nodes.push(node.to_owned());
     }
 
     /// The inputs of `node`; `None` if one of them is made by a node that is not supported.
@@ -200,7 +230,13 @@ impl<'a> Lowering<'a> {
                 Some(Known::Constant(constant)) => Some(Arg::Constant(constant.clone())),
                 Some(Known::View(view)) => Some(Arg::View(view.clone())),
                 Some(Known::Nothing) => return Ok(None),
-                None => self.source.constant(name).transpose()?.map(Arg::Constant),
+                None => {
+                    let constant = self.source.constant(name).transpose()?;
+                    // It is decoded for each reader, and a file of one constant may have many.
+                    let elements = constant.as_ref().map_or(0, |constant| constant.shape().iter().product());
+                    self.folder.work(elements).map_err(|error| at(format_args!("constant {name:?}"), error))?;
+                    constant.map(Arg::Constant)
+                }
             };
             inputs.push(input);
         }
@@ -259,10 +295,11 @@ impl<'a> Lowering<'a> {
                 one(call.view(0)?.clone())
             }
             "Cast" => match call.attributes.int_or("to", 0)? as i32 {
-                proto::data_type::FLOAT | proto::data_type::DOUBLE => one(call.view(0)?.clone()),
-                to => {
-                    Err(NodeError::unsupported(format_args!("Cast of an activation to {}", proto::data_type::name(to))))
+                // Activations are f32 here, whatever they were.
+                data_type::FLOAT | data_type::DOUBLE | data_type::FLOAT16 | data_type::BFLOAT16 => {
+                    one(call.view(0)?.clone())
                 }
+                to => Err(NodeError::unsupported(format_args!("Cast of an activation to {}", data_type::name(to)))),
             },
             "Shape" => {
                 let dims: Vec<i64> = call.view(0)?.shape().iter().map(|&dim| dim as i64).collect();
@@ -318,6 +355,10 @@ impl<'a> Lowering<'a> {
     fn layer(&mut self, call: &Call<'_>, op: Op, inputs: Vec<View>, shape: &[usize]) -> Result<View, NodeError> {
         check_shape(shape)
             .map_err(|expected| NodeError::invalid(format_args!("an output of shape {shape:?}"), expected))?;
+        if self.net.nodes.len() == flgc::model::graph::MAX_NODES {
+            let found = format!("more than {} layers", self.net.nodes.len());
+            return Err(NodeError::invalid(found, "at most as many as a model can have"));
+        }
         self.charge(inputs.iter().map(View::channels).sum::<usize>() + shape.get(1).copied().unwrap_or(1))?;
         Ok(self.net.node(name_of(call.node), op, inputs, shape))
     }
@@ -412,8 +453,9 @@ fn input_shape(
     let place = format!("input {:?}", input.name);
     let tensor = input.r#type.as_ref().and_then(|of| of.tensor_type.as_ref());
     let tensor = tensor.ok_or_else(|| ImportError::invalid(&place, "no tensor", "a tensor of floats"))?;
-    if !matches!(tensor.elem_type, proto::data_type::FLOAT | proto::data_type::DOUBLE) {
-        return Err(ImportError::invalid(&place, proto::data_type::name(tensor.elem_type), "float"));
+    let floats = [data_type::FLOAT, data_type::DOUBLE, data_type::FLOAT16, data_type::BFLOAT16];
+    if !floats.contains(&tensor.elem_type) {
+        return Err(ImportError::invalid(&place, data_type::name(tensor.elem_type), "float"));
     }
     let dims: Vec<Option<i64>> = match &tensor.shape {
         Some(shape) => shape.dim.iter().map(|dim| dim.dim_value).collect(),
@@ -465,7 +507,7 @@ const OPERATORS: &str = "
     Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant
     ConstantOfShape Conv Div Dropout Equal Exp Expand Flatten Floor Gather Gemm GlobalAveragePool GlobalMaxPool
     Greater GreaterOrEqual HardSigmoid HardSwish Identity LeakyRelu Less LessOrEqual Log MatMul Max MaxPool Min Mod
-    Mul Neg Not OneHot Or PRelu Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu
+    Mul Neg Not OneHot Or PRelu Pad Pow Range Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu
     Reshape Resize Round Scatter ScatterElements Shape Sigmoid Sign Size Slice Softmax Split Sqrt Squeeze Sub Sum
     Swish Tanh Tile Transpose Unsqueeze Upsample Where Xor
 ";

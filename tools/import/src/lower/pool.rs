@@ -4,7 +4,7 @@ use super::{Call, Lowering, conv::window_pads, pair};
 use crate::{
     error::NodeError,
     fold::axes_of,
-    net::{Op, View},
+    net::{Conv, Op, View},
     shape,
 };
 use flgc::model::graph::{Coordinates, Pool, Resize, ResizeMode, Rounding};
@@ -57,9 +57,11 @@ impl Lowering<'_> {
             _ => (2..rank).collect(),
         };
         let first = 1 + view.lanes.ndim();
-        let over_pixels =
-            axes.iter().copied().eq(first..rank) || view.lane_pixels() == 1 && axes.iter().all(|&a| shape[a] == 1);
-        if !over_pixels {
+        // Dimensions of one element may be among the axes or not.
+        let reduced = |axis: usize| axes.contains(&axis);
+        let only_pixels = (0..first).all(|axis| !reduced(axis) || shape[axis] == 1);
+        let all_pixels = (first..rank).all(|axis| reduced(axis) || shape[axis] == 1);
+        if !only_pixels || !(all_pixels || view.pixels.len() == 2) {
             return Err(NodeError::unsupported(format_args!(
                 "{op} over axes {axes:?} of {shape:?}, which are not its pixels"
             )));
@@ -79,6 +81,14 @@ impl Lowering<'_> {
         };
         let (n, c) = (view.n, view.channels());
         let input = View::of(n, view.flat(), &pixels);
+        if !all_pixels {
+            // Rows or columns: a window as long as they are.
+            let kernel = std::array::from_fn(|i| if reduced(first + i) { pixels[i] } else { 1 });
+            let out: [usize; 2] = std::array::from_fn(|i| if reduced(first + i) { 1 } else { pixels[i] });
+            let pool = Pool { kernel, stride: [1, 1], pad: [0; 4], dilation: [1, 1], ceil: false, count_pad: false };
+            let made = self.layer(call, Op::Pool { pool, average }, vec![input], &[n, c, out[0], out[1]])?;
+            return self.reshaped(call, &made, &to);
+        }
         let made = self.layer(call, Op::GlobalPool { average }, vec![input], &[n, c, 1, 1])?;
         made.reshape(&to).ok_or_else(wrong)
     }
@@ -164,6 +174,11 @@ impl Lowering<'_> {
             other => return unsupported(format!("nearest_mode {other:?}")),
         };
         let rounding = if mode == ResizeMode::Nearest { rounding } else { Rounding::default() };
+        // Until version 10 runtimes differ in how they round then.
+        let whole = |axis: usize| [n, c, h, w][axis].is_multiple_of(size[axis]);
+        if old && shrinks && mode == ResizeMode::Nearest && !(whole(2) && whole(3)) {
+            return unsupported(format!("a scale below 1 in version {}", call.opset));
+        }
         let by_scale = scales.is_some()
             && (2..4).all(|axis| ([n, c, h, w][axis] as f64 * scale[axis]).floor() == size[axis] as f64);
         let resize = Resize {
@@ -190,11 +205,17 @@ impl Lowering<'_> {
             return Err(NodeError::unsupported(format_args!("Pad with mode {mode:?} and value {value}")));
         }
         let pads = [before[2], before[3], after[2], after[3]];
-        if before[..2] != [0, 0] || after[..2] != [0, 0] || pads.iter().any(|pad| !(0..=4096).contains(pad)) {
+        let more = [before[1], after[1]];
+        if [before[0], after[0]] != [0, 0] || pads.iter().chain(&more).any(|pad| !(0..=4096).contains(pad)) {
             return Err(NodeError::unsupported(format_args!("Pad by {before:?} and {after:?}")));
         }
-        let pad = pads.map(|pad| pad as usize);
+        let (pad, more) = (pads.map(|pad| pad as usize), more.map(|pad| pad as usize));
         let input = flat(view);
+        if more != [0, 0] {
+            let conv = Conv::padding(c, more, pad);
+            let shape = [n, c + more[0] + more[1], h + pad[0] + pad[2], w + pad[1] + pad[3]];
+            return self.layer(call, Op::Conv(conv), vec![input], &shape);
+        }
         self.layer(call, Op::Pad(pad), vec![input], &[n, c, h + pad[0] + pad[2], w + pad[1] + pad[3]])
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     net::{Op, View},
     shape,
 };
-use flgc::model::graph::Pool;
+use flgc::model::graph::{Coordinates, Pool, Resize, ResizeMode, Rounding};
 use ndarray::IxDyn;
 
 impl Lowering<'_> {
@@ -51,12 +51,22 @@ impl Lowering<'_> {
                 let to = broadcast(&from, &asked)?;
                 let wrong = || NodeError::unsupported(format_args!("Expand of {from:?} to {to:?}"));
                 let channels = 1 + view.lanes.ndim();
-                if to.len() != from.len() || to[0] != from[0] || to[channels..] != from[channels..] {
+                let grows = view.lane_pixels() == 1 && to.len() == 4 && view.map().is_some() && to[2] * to[3] > 1;
+                let same_pixels = grows || to.get(channels..) == from.get(channels..);
+                if to.len() != from.len() || to[0] != from[0] || to.contains(&0) || !same_pixels {
                     return Err(wrong());
                 }
                 self.charge(to[1..channels].iter().product())?;
                 let lanes = view.lanes.broadcast(IxDyn(&to[1..channels])).ok_or_else(wrong)?.to_owned();
-                Ok(View { lanes, ..view })
+                let wide = View { lanes, ..view };
+                if !grows {
+                    return Ok(wide);
+                }
+                // One pixel for all.
+                let size = Some([to[2], to[3]]);
+                let (mode, coordinates, rounding) = (ResizeMode::Nearest, Coordinates::Asymmetric, Rounding::Floor);
+                let resize = Resize { mode, size, scale: None, coordinates, rounding };
+                self.layer(call, Op::Resize(resize), vec![wide], &to)
             }
         }
     }
@@ -94,6 +104,7 @@ impl Lowering<'_> {
         let (Some(&first), Some(&last)) = (indices.first(), indices.last()) else {
             return Err(NodeError::unsupported(format_args!("{op} that leaves nothing")));
         };
+        self.folder.work(indices.len())?;
         // At most as many lanes as if all dimensions were channels'.
         self.charge(view.channels() / shape[axis].min(view.channels()).max(1) * indices.len())?;
         if let Some(view) = view.select(axis, indices) {
@@ -107,9 +118,14 @@ impl Lowering<'_> {
         if !even || step > 1 && map.is_none() {
             return Err(NodeError::unsupported(format_args!("{op} of single pixels")));
         }
-        shape[axis] = last + 1 - first;
-        let slice = Op::Slice { axis, begin: first, end: last + 1 };
-        let sliced = self.layer(call, slice, vec![view.clone()], &shape)?;
+        let whole = first == 0 && indices.len() == shape[axis].div_ceil(step);
+        let sliced = if whole {
+            view.clone()
+        } else {
+            shape[axis] = last + 1 - first;
+            let slice = Op::Slice { axis, begin: first, end: last + 1 };
+            self.layer(call, slice, vec![view.clone()], &shape)?
+        };
         if step == 1 {
             return Ok(sliced);
         }

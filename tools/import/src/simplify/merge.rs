@@ -10,8 +10,8 @@ enum Link {
     Act(Act),
     PRelu,
     Scale,
-    /// With the only value that it reads.
-    Conv(Geometry, ValueId),
+    /// With the only value that it reads, and the pixels that it takes it for.
+    Conv(Geometry, ValueId, Vec<usize>),
 }
 
 /// A branch: its layers from the last to the convolution, as indices of nodes, and what has to agree.
@@ -26,12 +26,20 @@ pub(super) fn merge(net: &mut Net) {
     for hint in 0..net.hints.len() {
         let mut first = 0;
         while first < net.hints[hint].len() {
-            let parts = &net.hints[hint][first..];
-            let branches: Vec<Branch> = parts.iter().map_while(|view| branch(net, &merge.producers, view)).collect();
-            let count = branches.iter().take_while(|branch| branch.links == branches[0].links).count();
-            let own: HashSet<usize> = branches[..count].iter().map(|branch| branch.nodes[0]).collect();
-            if count > 1 && own.len() == count {
-                merge.join(net, &branches[..count]);
+            let mut branches: Vec<Branch> = Vec::new();
+            for part in &net.hints[hint][first..] {
+                let Some(next) = branch(net, &merge.producers, part) else { break };
+                // Alike, and without a layer in common.
+                let fits = branches.first().is_none_or(|first| first.links == next.links)
+                    && branches.iter().all(|other| other.nodes.iter().zip(&next.nodes).all(|(a, b)| a != b));
+                if !fits {
+                    break;
+                }
+                branches.push(next);
+            }
+            let count = branches.len();
+            if count > 1 {
+                merge.join(net, &branches);
             }
             first += count.max(1);
         }
@@ -68,7 +76,7 @@ fn branch(net: &Net, producers: &HashMap<ValueId, usize>, view: &View) -> Option
                 if node.inputs[0].lanes.iter().any(|lane| lane.value != source) {
                     return None;
                 }
-                branch.links.push(Link::Conv(conv.geometry, source));
+                branch.links.push(Link::Conv(conv.geometry, source, node.inputs[0].pixels.clone()));
                 return Some(branch);
             }
             _ => return None,

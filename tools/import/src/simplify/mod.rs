@@ -98,11 +98,6 @@ fn through(node: &Node, channel: u32) -> Option<Lane> {
     node.inputs[0].lanes.as_slice()?.get(channel as usize).copied()
 }
 
-/// The pixels of a lane's value, `[h, w]`.
-fn pixels_of(net: &Net, lane: Lane) -> Vec<usize> {
-    net.values[lane.value as usize].shape.get(2..).unwrap_or_default().to_vec()
-}
-
 /// Whether all values of `of` are the same number.
 fn uniform(of: &[f32]) -> Option<f32> {
     let first = *of.first()?;
