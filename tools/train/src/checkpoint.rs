@@ -47,6 +47,14 @@ pub enum CheckpointError {
         /// Its version.
         found: u64,
     },
+    /// It has another network.
+    #[error("{}: it has another network ({differences}): start from a checkpoint of the same", path.display())]
+    OtherNetwork {
+        /// The file.
+        path: PathBuf,
+        /// How the settings differ.
+        differences: String,
+    },
     /// It belongs to another training.
     #[error("{}: it belongs to another training ({differences}): give the options and the data of that one, or start anew in another folder", path.display())]
     Other {
@@ -134,45 +142,96 @@ fn checksum<'a>(lists: impl Iterator<Item = &'a [u8]>) -> u32 {
     lists.fold(0, crc32c::crc32c_append)
 }
 
-/// Brings `network` to the state of a checkpoint that was written with the same settings.
-///
-/// # Errors
-/// If it can't be read, is damaged, or belongs to another version, network, data set or training; `network` may then be partly changed.
-pub fn load(path: &Path, settings: &Settings, network: &mut MobileNet<f32>) -> Result<State, CheckpointError> {
-    let damaged = |message: String| CheckpointError::Damaged { path: path.to_owned(), message };
-    let bytes = fs::read(path).map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
-    let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
-    let header = header.ok_or_else(|| damaged(format!("found no metadata \"{KEY}\"")))?;
-    let header: Value = serde_json::from_str(header).map_err(|error| damaged(error.to_string()))?;
-    let version = header.get("version").and_then(Value::as_u64).unwrap_or(0);
-    if version != u64::from(VERSION) {
-        return Err(CheckpointError::Version { path: path.to_owned(), found: version });
+/// A checkpoint's file, whole and of this version.
+struct File {
+    header: Value,
+    /// The bytes of each list of numbers.
+    lists: BTreeMap<String, Vec<u8>>,
+    crc32c: u32,
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, CheckpointError> {
+        let damaged = |message: String| CheckpointError::Damaged { path: path.to_owned(), message };
+        let bytes = fs::read(path).map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+        let header = header.ok_or_else(|| damaged(format!("found no metadata \"{KEY}\"")))?;
+        let header: Value = serde_json::from_str(header).map_err(|error| damaged(error.to_string()))?;
+        let version = header.get("version").and_then(Value::as_u64).unwrap_or(0);
+        if version != u64::from(VERSION) {
+            return Err(CheckpointError::Version { path: path.to_owned(), found: version });
+        }
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let lists: BTreeMap<String, Vec<u8>> =
+            tensors.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect();
+        let crc32c = checksum(lists.values().map(Vec::as_slice));
+        let expected = header.get("crc32c").and_then(Value::as_u64).unwrap_or_default();
+        if u64::from(crc32c) != expected {
+            return Err(damaged(format!("found checksum {crc32c:08x}, expected {expected:08x}")));
+        }
+        Ok(Self { header, lists, crc32c })
     }
-    let differences = settings.differences(header.get("settings").unwrap_or(&Value::Null));
-    if !differences.is_empty() {
-        return Err(CheckpointError::Other { path: path.to_owned(), differences: differences.join("; ") });
+
+    fn settings(&self) -> &Value {
+        self.header.get("settings").unwrap_or(&Value::Null)
     }
-    let header: Header = serde_json::from_value(header).map_err(|error| damaged(error.to_string()))?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
-    let found: BTreeMap<String, &[u8]> = tensors.iter().map(|(name, view)| (name.to_owned(), view.data())).collect();
-    let crc32c = checksum(found.values().copied());
-    if crc32c != header.crc32c {
-        return Err(damaged(format!("found checksum {crc32c:08x}, expected {:08x}", header.crc32c)));
-    }
-    let take = |name: &str, list: &mut Vec<f32>| {
-        let data = found.get(name).ok_or_else(|| damaged(format!("found no tensor {name}")))?;
+
+    /// Fills `list`, which is empty if it was not used yet.
+    fn take(&self, path: &Path, name: &str, list: &mut Vec<f32>) -> Result<(), CheckpointError> {
+        let damaged = |message: String| CheckpointError::Damaged { path: path.to_owned(), message };
+        let data = self.lists.get(name).ok_or_else(|| damaged(format!("found no tensor {name}")))?;
         let values: Vec<f32> = data.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect();
-        // Second moments are empty until they are used.
         if values.len() != list.len() && !list.is_empty() {
             return Err(damaged(format!("tensor {name}: found {} numbers, expected {}", values.len(), list.len())));
         }
         *list = values;
         Ok(())
-    };
+    }
+}
+
+/// Brings `network` to the state of a checkpoint that was written with the same settings.
+///
+/// # Errors
+/// If it can't be read, is damaged, or belongs to another version, network, data set or training; `network` may then be partly changed.
+pub fn load(path: &Path, settings: &Settings, network: &mut MobileNet<f32>) -> Result<State, CheckpointError> {
+    let file = File::read(path)?;
+    let differences = settings.differences(file.settings());
+    if !differences.is_empty() {
+        return Err(CheckpointError::Other { path: path.to_owned(), differences: differences.join("; ") });
+    }
+    let header: Header = serde_json::from_value(file.header.clone())
+        .map_err(|error| CheckpointError::Damaged { path: path.to_owned(), message: error.to_string() })?;
     for (name, list) in lists(network) {
-        take(&name, list)?;
+        file.take(path, &name, list)?;
     }
     network.refresh();
     Ok(header.state)
+}
+
+/// Gives `network` the weights, groups and statistics of another training's checkpoint, but none of its momentum.
+///
+/// # Errors
+/// If it can't be read, is damaged, or belongs to another version or network; `network` may then be partly changed.
+pub fn start_from(path: &Path, settings: &Settings, network: &mut MobileNet<f32>) -> Result<(), CheckpointError> {
+    let file = File::read(path)?;
+    let differences = settings.network_differences(file.settings());
+    if !differences.is_empty() {
+        return Err(CheckpointError::OtherNetwork { path: path.to_owned(), differences: differences.join("; ") });
+    }
+    for (name, list) in lists(network) {
+        if !name.ends_with(".first") && !name.ends_with(".second") {
+            file.take(path, &name, list)?;
+        }
+    }
+    network.refresh();
+    Ok(())
+}
+
+/// The checksum of the numbers of the checkpoint at `path`.
+///
+/// # Errors
+/// If it can't be read, is damaged, or belongs to another version.
+pub fn fingerprint(path: &Path) -> Result<u32, CheckpointError> {
+    Ok(File::read(path)?.crc32c)
 }

@@ -1,6 +1,7 @@
 //! The arguments of `flgc-train`.
 
 use crate::{
+    checkpoint::fingerprint,
     data::{Data, batches::LANES},
     nn::{
         groups::{Estimator, Start},
@@ -35,6 +36,10 @@ pub struct Args {
     /// Go on from the checkpoint of an interrupted training; the options must be the same
     #[arg(long)]
     pub resume: bool,
+
+    /// Start from the weights and groups of another training's checkpoint, of the same network
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub start_from: Option<PathBuf>,
 
     /// How the 1x1 convolutions are grouped
     #[arg(long, value_enum, default_value_t = Conv::Flgc)]
@@ -290,6 +295,7 @@ impl Args {
             classes: data.train.classes().to_vec(),
             train_data: data.train.fingerprint(),
             test_data: data.test.fingerprint(),
+            from: self.start_from.as_deref().map(fingerprint).transpose().map_err(|error| error.to_string())?,
         })
     }
 }
@@ -342,6 +348,7 @@ fn run(args: &Args) -> Result<(), String> {
             },
             run: args.run.clone().unwrap_or_else(|| default_run(&args.output)),
             resume: args.resume,
+            start_from: args.start_from.clone(),
             command: std::env::args().collect::<Vec<_>>().join(" "),
         };
         train(&job, data, &note).map_err(|error| error.to_string())?;

@@ -57,6 +57,9 @@ pub struct Settings {
     pub train_data: u32,
     /// CRC-32C of the test pictures and their classes.
     pub test_data: u32,
+    /// CRC-32C of the numbers of another training's checkpoint, from which this one starts.
+    #[serde(default)]
+    pub from: Option<u32>,
 }
 
 impl Settings {
@@ -84,9 +87,19 @@ impl Settings {
     /// How other settings, given as JSON, differ: `groups: found 4, expected 8`.
     #[must_use]
     pub fn differences(&self, other: &Value) -> Vec<String> {
+        self.differences_in(other, |_| true)
+    }
+
+    /// As [`Settings::differences`], of what makes the network another one.
+    #[must_use]
+    pub fn network_differences(&self, other: &Value) -> Vec<String> {
+        self.differences_in(other, |name| ["conv", "groups", "width", "size", "classes"].contains(&name))
+    }
+
+    fn differences_in(&self, other: &Value, matters: impl Fn(&str) -> bool) -> Vec<String> {
         let own = serde_json::to_value(self).unwrap_or_default();
         let missing = Value::Null;
-        let names = own.as_object().into_iter().flatten();
+        let names = own.as_object().into_iter().flatten().filter(|(name, _)| matters(name));
         let differences = names.filter_map(|(name, expected)| {
             let found = other.get(name).unwrap_or(&missing);
             (found != expected).then(|| format!("{name}: found {found}, expected {expected}"))

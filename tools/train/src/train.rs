@@ -37,6 +37,8 @@ pub struct Job {
     pub run: PathBuf,
     /// Go on from the checkpoint in `run`, if there is one.
     pub resume: bool,
+    /// The checkpoint whose weights and groups it starts from, unless it goes on.
+    pub start_from: Option<PathBuf>,
     /// The command, for the page.
     pub command: String,
 }
@@ -103,6 +105,9 @@ pub fn train(job: &Job, data: Data, note: &dyn Fn(&str)) -> Result<Vec<Epoch>, T
         (true, false) => return Err(TrainError::Exists { path: checkpoint }),
         (true, true) => checkpoint::load(&checkpoint, settings, &mut network)?,
         (false, _) => {
+            if let Some(from) = &job.start_from {
+                checkpoint::start_from(from, settings, &mut network)?;
+            }
             let mut state = State::default();
             state.set_start(network.assignments().map(|(_, assignment)| assignment));
             state

@@ -219,6 +219,41 @@ fn checkpoints_of_other_trainings_are_refused() {
     }
 }
 
+#[test]
+fn a_training_starts_from_the_weights_and_groups_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), 2);
+    let (first, second) = (folder.path().join("first.flgc"), folder.path().join("second.flgc"));
+    assert_done(&run(&data, &first, &["--epochs", "2", "--dtype", "f32"]));
+    let checkpoint = first.with_extension("run").join("checkpoint.safetensors");
+    let from = checkpoint.to_str().unwrap();
+    // A rate that changes next to nothing, and groups that stay: the network is that of the first training but for the statistics of batch norm.
+    let gentle = ["--epochs", "1", "--lr", "1e-9", "--fix-groups-from", "1", "--dtype", "f32", "--start-from", from];
+    assert_done(&run(&data, &second, &gentle));
+    let [first, second_model] = [&first, &second].map(|path| Model::open(path).unwrap());
+    let groups = first.tensor_names().filter(|name| name.ends_with("_group")).map(str::to_owned).collect::<Vec<_>>();
+    assert!(groups.len() > 20);
+    for name in &groups {
+        assert_eq!(first.tensor(name).unwrap().indices(), second_model.tensor(name).unwrap().indices(), "{name}");
+    }
+    let weights = |model: &Model| model.tensor("classifier.weight").unwrap().to_vec();
+    assert!(weights(&first).iter().zip(weights(&second_model)).all(|(a, b)| (a - b).abs() < 1e-6));
+    // It goes on from its own checkpoint, and only as the same training.
+    assert_done(&run(&data, &second, &[&gentle[..], &["--resume"]].concat()));
+    assert_refused(&run(&data, &second, &[&gentle[..8], &["--resume"]].concat()), &["another training", "from: found"]);
+    // Another network, a file that is none.
+    let third = folder.path().join("third.flgc");
+    assert_refused(
+        &run(&data, &third, &[&gentle[..], &["--conv", "dense"]].concat()),
+        &["another network", "conv: found"],
+    );
+    fs::write(folder.path().join("poem"), "no numbers").unwrap();
+    let poem = folder.path().join("poem");
+    for (from, part) in [(poem.to_str().unwrap(), "no whole checkpoint"), ("no/such/file", "no/such/file")] {
+        assert_refused(&run(&data, &third, &["--start-from", from]), &[part]);
+    }
+}
+
 fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
     [&bytes[..at], to, &bytes[at + from.len()..]].concat()
