@@ -1,0 +1,183 @@
+//! Kernels over the layer shapes of real networks, on one core: `cargo bench -p flgc-benches --bench kernels [-- FILTER]`.
+//!
+//! `resident` runs some channels that stay in the first-level cache, again and again; `streaming` runs all channels of the layer. The element that criterion
+//! counts is a floating-point operation of the layer, nothing padded, so Gelem/s are GFLOP/s; the core's peak is printed first.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use flgc_kernels::{
+    Activation, Arena, CallSet, Epilogue, Image, Isa, Planes, Weights, WeightsBuilder, Window, depthwise,
+    measure::peak_flops, pointwise,
+};
+use std::{hint::black_box, time::Duration};
+
+/// Floats of a plane with the room that kernels need behind it, and no multiple of what aliases in caches.
+fn plane(pixels: usize) -> usize {
+    let floats = (pixels + 16).next_multiple_of(16);
+    if floats.is_multiple_of(256) { floats + 16 } else { floats }
+}
+
+const RELU6: Epilogue =
+    Epilogue { first: Activation::Clamp { lo: 0.0, hi: 6.0 }, residual: None, last: Activation::None };
+
+/// Something to run: calls, with what they read and write.
+struct Layer {
+    calls: CallSet,
+    weights: Weights,
+    arena: Arena,
+    macs: usize,
+}
+
+impl Layer {
+    fn new(calls: CallSet, weights: WeightsBuilder, macs: usize) -> Self {
+        let weights = weights.finish().expect("memory");
+        let mut arena = Arena::new(calls.arena_end()).expect("memory");
+        for (i, x) in arena.as_mut_slice().iter_mut().enumerate() {
+            *x = (i % 255) as f32 / 255.0 - 0.5;
+        }
+        Self { calls, weights, arena, macs }
+    }
+
+    fn run(&mut self) {
+        self.calls.run(&self.weights, &mut self.arena);
+        black_box(&self.arena);
+    }
+}
+
+/// `channels` planes of `size x size`, a window of `k x k`.
+fn depthwise(kernel: &'static depthwise::Kernel, [channels, size, k, stride]: [usize; 4]) -> Layer {
+    let out = size.div_ceil(stride);
+    let (input, output) = (plane(size * size), plane(out * out));
+    let image = |size: usize| Image { height: size, width: size, pitch: size };
+    let mut weights = WeightsBuilder::default();
+    let mut calls = Vec::new();
+    for begin in (0..channels).step_by(16) {
+        let channels = begin..channels.min(begin + 16);
+        let filters = weights.push(channels.clone().flat_map(|c| (0..k * k).map(move |t| ((c + t) % 7) as f32 / 8.0)));
+        let bias = weights.push(channels.clone().map(|c| c as f32 / 100.0));
+        let spec = depthwise::Spec {
+            input: image(size),
+            output: image(out),
+            window: Window { kernel: [k; 2], stride: [stride; 2], dilation: [1; 2], pad: [k / 2; 2] },
+            weights: filters,
+            bias,
+            x: Planes::from(channels.clone().map(|c| (16 + c * (input + output)) as u32).collect::<Vec<_>>()),
+            y: &channels.map(|c| (16 + c * (input + output) + input) as u32).collect::<Vec<_>>(),
+            epilogue: RELU6,
+        };
+        calls.push(depthwise::Call::new(kernel, spec).expect("a valid spec").into());
+    }
+    let macs = channels * out * out * k * k;
+    Layer::new(CallSet::new(calls).expect("independent calls"), weights, macs)
+}
+
+/// `from` planes of `pixels` to `to` planes in `groups` equal groups; filters in tiles of at most `tile`.
+fn pointwise(
+    kernel: &'static pointwise::Kernel,
+    [from, to, pixels]: [usize; 3],
+    groups: usize,
+    tile: usize,
+) -> Layer {
+    let (stride, run) = (plane(pixels), pixels.next_multiple_of(16));
+    let mut weights = WeightsBuilder::default();
+    let mut calls = Vec::new();
+    let split = |all: usize, part: usize, parts: usize| part * all / parts..(part + 1) * all / parts;
+    let at = |plane: usize| (16 + plane * stride) as u32;
+    let mut macs = 0;
+    for group in 0..groups {
+        let (channels, filters) = (split(from, group, groups), split(to, group, groups));
+        macs += channels.len() * filters.len() * pixels;
+        let x = Planes::from(channels.clone().map(at).collect::<Vec<_>>());
+        let tiles = filters.len().div_ceil(tile);
+        for part in 0..tiles {
+            let tile = split(filters.len(), part, tiles);
+            let tile = filters.start + tile.start..filters.start + tile.end;
+            let count = channels.len() * tile.len();
+            let spec = pointwise::Spec {
+                pixels: run,
+                weights: weights.push((0..count).map(|i| (i % 7) as f32 / 8.0)),
+                bias: weights.push(tile.clone().map(|f| f as f32 / 100.0)),
+                x: x.clone(),
+                y: &tile.map(|f| at(from + f)).collect::<Vec<_>>(),
+                shift: 0,
+                epilogue: RELU6,
+            };
+            calls.push(pointwise::Call::new(kernel, spec).expect("a valid spec").into());
+        }
+    }
+    Layer::new(CallSet::new(calls).expect("independent calls"), weights, macs)
+}
+
+fn bench(c: &mut Criterion, group: &str, id: BenchmarkId, make: impl Fn() -> Layer) {
+    let mut group = c.benchmark_group(group);
+    group.warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400)).sample_size(20);
+    let mut layer = make();
+    group.throughput(Throughput::Elements(2 * layer.macs as u64));
+    group.bench_function(id, |b| b.iter(|| layer.run()));
+    group.finish();
+}
+
+fn kernels(c: &mut Criterion) {
+    // One core, the first one allowed: a run that wanders between cores loses its caches.
+    if let Some(core) = core_affinity::get_core_ids().and_then(|ids| ids.first().copied()) {
+        core_affinity::set_for_current(core);
+    }
+    for isa in Isa::available() {
+        if let Some(peak) = peak_flops(isa) {
+            eprintln!("{}: peak {:.1} GFLOP/s", isa.name(), peak / 1e9);
+        }
+    }
+    for kernel in depthwise::available() {
+        let name = format!("depthwise/{}", kernel.isa.name());
+        for (channels, size, k, stride) in [
+            (32, 112, 3, 1),
+            (144, 56, 3, 1),
+            (192, 28, 3, 1),
+            (384, 14, 3, 1),
+            (576, 14, 3, 1),
+            (960, 7, 3, 1),
+            (96, 112, 3, 2),
+            (144, 56, 3, 2),
+            (192, 28, 3, 2),
+            (576, 14, 3, 2),
+            (240, 28, 5, 1),
+            (672, 14, 5, 1),
+            (144, 56, 5, 2),
+        ] {
+            let resident = (4096 / (size * size)).clamp(1, channels);
+            for (what, channels) in [("streaming", channels), ("resident", resident)] {
+                let shape = format!("{size}x{size} c{channels} {k}x{k} s{stride}");
+                bench(c, &name, BenchmarkId::new(what, shape), || depthwise(kernel, [channels, size, k, stride]));
+            }
+        }
+    }
+    for kernel in pointwise::available() {
+        let name = format!("pointwise/{}", kernel.isa.name());
+        for (from, to, size) in [
+            (16, 96, 112),
+            (96, 24, 56),
+            (24, 144, 56),
+            (144, 24, 56),
+            (32, 192, 28),
+            (192, 32, 28),
+            (64, 384, 14),
+            (384, 64, 14),
+            (96, 576, 14),
+            (576, 96, 14),
+            (160, 960, 7),
+            (960, 160, 7),
+            (320, 1280, 7),
+        ] {
+            for groups in [1, 2, 4, 8, 16, 32].into_iter().filter(|&groups| groups <= from.min(to)) {
+                for tile in (1..=kernel.max_filters()).filter(|&tile| tile <= to / groups) {
+                    let shape = format!("{size}x{size} {from}->{to} G{groups} tile {tile}");
+                    bench(c, &name, BenchmarkId::new("streaming", shape), || {
+                        pointwise(kernel, [from, to, size * size], groups, tile)
+                    });
+                }
+            }
+        }
+    }
+}
+
+criterion_group!(benches, kernels);
+criterion_main!(benches);
