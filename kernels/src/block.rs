@@ -112,30 +112,57 @@ impl Weights {
     }
 }
 
-/// Collects packed weights.
-#[derive(Default)]
-pub struct WeightsBuilder(Vec<f32>);
+/// Collects packed weights, in their final place. Where the memory does not suffice, [`WeightsBuilder::finish`] says so.
+pub struct WeightsBuilder {
+    /// Zero behind `len`.
+    block: io::Result<Block>,
+    len: usize,
+}
 
 impl WeightsBuilder {
+    /// A builder with room for `floats`; more costs a copy of what is there. Untouched room costs no memory.
+    #[must_use]
+    pub fn with_capacity(floats: usize) -> Self {
+        Self { block: Block::new(floats), len: 0 }
+    }
+
+    /// Appends `len` zeros at the next multiple of [`ALIGN`], lets `write` fill them, and returns where they start.
+    pub fn push_with(&mut self, len: usize, write: impl FnOnce(&mut [f32])) -> u32 {
+        let begin = self.len;
+        match self.grow(len) {
+            Ok(block) => write(&mut block.as_mut_slice()[begin..begin + len]),
+            Err(error) => self.block = Err(error),
+        }
+        begin as u32
+    }
+
     /// Appends `values` at the next multiple of [`ALIGN`] and returns where they start.
-    ///
-    /// # Panics
-    /// If the block would exceed `u32::MAX` floats (16 GiB).
-    pub fn push(&mut self, values: impl IntoIterator<Item = f32>) -> u32 {
-        let at = self.0.len();
-        self.0.extend(values);
-        self.0.resize(self.0.len().next_multiple_of(ALIGN), 0.0);
-        assert!(u32::try_from(self.0.len()).is_ok(), "packed weights exceed 16 GiB");
-        at as u32
+    pub fn push(&mut self, values: &[f32]) -> u32 {
+        self.push_with(values.len(), |place| place.copy_from_slice(values))
+    }
+
+    /// Makes room for `len` floats behind the others.
+    fn grow(&mut self, len: usize) -> io::Result<&mut Block> {
+        let begin = self.len;
+        let block = self.block.as_mut().map_err(|error| io::Error::from(error.kind()))?;
+        let end = len.checked_next_multiple_of(ALIGN).and_then(|len| begin.checked_add(len));
+        let end = end.filter(|&end| u32::try_from(end).is_ok()).ok_or(io::ErrorKind::OutOfMemory)?;
+        if end > block.len {
+            let mut larger = Block::new(end.max(2 * block.len))?;
+            larger.as_mut_slice()[..begin].copy_from_slice(&block.as_slice()[..begin]);
+            *block = larger;
+        }
+        self.len = end;
+        Ok(block)
     }
 
     /// The finished block.
     ///
     /// # Errors
-    /// If the operating system does not give the memory.
+    /// If the operating system did not give the memory, or the block would exceed `u32::MAX` floats (16 GiB).
     pub fn finish(self) -> io::Result<Weights> {
-        let mut block = Block::new(self.0.len())?;
-        block.as_mut_slice().copy_from_slice(&self.0);
+        let mut block = self.block?;
+        block.len = self.len;
         Ok(Weights(block))
     }
 }
@@ -157,13 +184,29 @@ mod tests {
 
     #[test]
     fn weights_start_at_multiples_of_the_alignment() {
-        let mut builder = WeightsBuilder::default();
-        assert_eq!(builder.push([1.0, 2.0]), 0);
-        assert_eq!(builder.push((0..17).map(|i| i as f32)), 16);
-        assert_eq!(builder.push([]), 48);
-        let weights = builder.finish().unwrap();
-        assert_eq!(weights.len(), 48);
-        assert_eq!(&weights.as_slice()[..3], [1.0, 2.0, 0.0]);
-        assert_eq!(weights.as_slice()[32], 16.0);
+        // With and without growing.
+        for capacity in [0, 20, 100] {
+            let mut builder = WeightsBuilder::with_capacity(capacity);
+            assert_eq!(builder.push(&[1.0, 2.0]), 0);
+            let at = builder.push_with(17, |place| {
+                assert_eq!(place, [0.0; 17]);
+                place[16] = 16.0;
+            });
+            assert_eq!(at, 16);
+            assert_eq!(builder.push(&[]), 48);
+            let weights = builder.finish().unwrap();
+            assert_eq!(weights.len(), 48);
+            assert_eq!(&weights.as_slice()[..3], [1.0, 2.0, 0.0]);
+            assert_eq!(weights.as_slice()[32], 16.0);
+        }
+    }
+
+    #[test]
+    fn weights_that_do_not_fit_are_an_error_in_the_end() {
+        let mut builder = WeightsBuilder::with_capacity(0);
+        builder.push_with(usize::MAX, |_| panic!("there is no such place"));
+        builder.push(&[1.0]);
+        assert!(builder.finish().is_err());
+        assert!(WeightsBuilder::with_capacity(usize::MAX).finish().is_err());
     }
 }

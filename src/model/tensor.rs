@@ -140,13 +140,37 @@ impl<'a> TensorView<'a> {
     /// All elements as numbers, in one piece.
     #[must_use]
     pub fn to_vec(&self) -> Vec<f32> {
-        let words = self.bytes.as_chunks::<2>().0.iter();
+        let mut values = vec![0.0; self.len()];
+        self.read(0, &mut values);
+        values
+    }
+
+    /// The first element that is infinite or not a number, with its index.
+    #[must_use]
+    pub fn first_not_finite(&self) -> Option<(usize, f32)> {
+        // Such a float has all bits of its exponent set.
+        let index = match self.dtype {
+            DType::F32 => find(self.bytes.as_chunks().0, |&bytes| !u32::from_le_bytes(bytes) & 0x7F80_0000 == 0),
+            DType::F16 => find(self.bytes.as_chunks().0, |&bytes| !u16::from_le_bytes(bytes) & 0x7C00 == 0),
+            DType::BF16 => find(self.bytes.as_chunks().0, |&bytes| !u16::from_le_bytes(bytes) & 0x7F80 == 0),
+            DType::U8 | DType::U16 => None,
+        };
+        index.map(|index| (index, self.get(index)))
+    }
+
+    /// The elements from `begin` on as numbers, as many as `out` takes.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn read(&self, begin: usize, out: &mut [f32]) {
+        let bytes = &self.bytes[begin * self.dtype.bytes()..(begin + out.len()) * self.dtype.bytes()];
+        let words = bytes.as_chunks().0;
         match self.dtype {
-            DType::F32 => self.bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
-            DType::F16 => words.map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
-            DType::BF16 => words.map(|&bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
-            DType::U8 => self.bytes.iter().map(|&byte| byte.into()).collect(),
-            DType::U16 => words.map(|&bytes| u16::from_le_bytes(bytes).into()).collect(),
+            DType::F32 => fill(out, bytes.as_chunks().0, |&bytes| f32::from_le_bytes(bytes)),
+            DType::F16 => fill(out, words, |&bytes| f16::from_le_bytes(bytes).to_f32()),
+            DType::BF16 => fill(out, words, |&bytes| bf16::from_le_bytes(bytes).to_f32()),
+            DType::U8 => fill(out, bytes, |&byte| byte.into()),
+            DType::U16 => fill(out, words, |&bytes| u16::from_le_bytes(bytes).into()),
         }
     }
 
@@ -154,5 +178,20 @@ impl<'a> TensorView<'a> {
     #[must_use]
     pub fn indices(&self) -> Vec<u16> {
         self.iter().map(|x| x as u16).collect()
+    }
+}
+
+/// The index of the first element that is `wanted`. Whole blocks first, without a jump for each element.
+fn find<T>(elements: &[T], wanted: impl Fn(&T) -> bool) -> Option<usize> {
+    const BLOCK: usize = 1024;
+    let blocks = elements.chunks(BLOCK).enumerate();
+    let mut found = blocks.filter(|(_, block)| block.iter().fold(false, |any, element| any | wanted(element)));
+    let (index, block) = found.next()?;
+    block.iter().position(wanted).map(|place| index * BLOCK + place)
+}
+
+fn fill<T>(out: &mut [f32], from: &[T], number: impl Fn(&T) -> f32) {
+    for (out, from) in out.iter_mut().zip(from) {
+        *out = number(from);
     }
 }

@@ -25,9 +25,7 @@ pub(super) fn check(model: &Model) -> Result<(), ModelError> {
     check_names(model)?;
     for (name, info) in &model.tensors {
         let tensor = TensorView::new(info, &model.bytes);
-        if info.dtype.is_float()
-            && let Some((index, x)) = tensor.iter().enumerate().find(|(_, x)| !x.is_finite())
-        {
+        if let Some((index, x)) = tensor.first_not_finite() {
             return Err(ModelError::invalid(format_args!("tensor {name:?}, element {index}"), x, "a finite number"));
         }
     }

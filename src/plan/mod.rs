@@ -133,7 +133,8 @@ impl Plan {
         let layouts = layout::layouts(&net, &live, &orders);
         let lifetimes = arena::lifetimes(&net, &live);
         let sizes: Vec<usize> = layouts.iter().map(|layout| layout.len).collect();
-        check_memory(&net, &sizes, &lifetimes, options)?;
+        let weights = weights_of(&net);
+        check_memory(&net, weights, &sizes, &lifetimes, options)?;
         let (base, arena_len) = arena::place(&sizes, &lifetimes);
         if arena_len > u32::MAX as usize {
             let layer = net.steps.first().map_or("input", |step| &step.layer.name);
@@ -146,7 +147,9 @@ impl Plan {
             ));
         }
         let places = Places { dims: net.storages.clone(), layouts, base };
-        let mut lower = Lower { net: &net, live: &live, places: &places, kernels, weights: WeightsBuilder::default() };
+        // Twice what there is: room for padding and biases, which costs nothing where it stays untouched.
+        let weights = WeightsBuilder::with_capacity(usize::try_from(2 * weights).unwrap_or(usize::MAX));
+        let mut lower = Lower { net: &net, live: &live, places: &places, kernels, weights };
         let (steps, layers) = lower_all(&mut lower)?;
         let weights = lower.weights.finish();
         let weights = weights.map_err(|source| PlanError::Memory { what: "weights", bytes: 0, source })?;
@@ -231,22 +234,24 @@ impl Plan {
     }
 }
 
+/// The weights of all layers.
+fn weights_of(net: &Net<'_>) -> u64 {
+    let weights = net.steps.iter().map(|step| match &step.layer.kind {
+        Kind::Conv(conv) => conv.weights(),
+        Kind::Linear(linear) => linear.weight.len() as u64,
+        _ => 0,
+    });
+    weights.sum()
+}
+
 /// Refuses what would exceed the memory limit, before any of it is allocated, and names the layer with the most memory alive.
 fn check_memory(
     net: &Net<'_>,
+    weights: u64,
     sizes: &[usize],
     lifetimes: &[Option<arena::Lifetime>],
     options: &Options,
 ) -> Result<(), PlanError> {
-    let weights: u64 = net
-        .steps
-        .iter()
-        .map(|step| match &step.layer.kind {
-            Kind::Conv(conv) => conv.weights(),
-            Kind::Linear(linear) => linear.weight.len() as u64,
-            _ => 0,
-        })
-        .sum();
     let (index, floats) = arena::peak(sizes, lifetimes, net.steps.len());
     let needed = weights.saturating_add(floats as u64).saturating_mul(4);
     if needed > options.memory_limit {

@@ -91,11 +91,9 @@ impl Conv<'_> {
         self.taps() > 1 && self.groups.iter().all(|group| group.channels.len() == 1 || group.filters.is_empty())
     }
 
-    /// The weight of a filter for a channel, both numbered within the group; `stored` are the elements of [`Conv::weight`].
-    pub(super) fn scaled(&self, stored: &[f32], group: &Group, filter: usize, channel: usize, tap: usize) -> f32 {
-        let index = group.start + (filter * group.channels.len() + channel) * self.taps() + tap;
-        let factor = self.scale.as_ref().map_or(1.0, |scale| scale[group.filters[filter] as usize]);
-        stored[index] * factor
+    /// What the stored weights of a filter are multiplied by.
+    pub(super) fn factor(&self, filter: u32) -> f32 {
+        self.scale.as_ref().map_or(1.0, |scale| scale[filter as usize])
     }
 
     /// Weights inside groups.

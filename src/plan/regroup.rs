@@ -181,11 +181,11 @@ fn speak(step: &Step<'_>, slots: &[u32], storages: &[Dims], wishes: &mut [Option
     let (keys, weight): (Vec<u32>, u64) = match &step.layer.kind {
         Kind::Conv(conv) => {
             let mut keys = vec![u32::MAX; step.inputs[0].shape[1]];
+            let depthwise = conv.is_depthwise();
             for (index, group) in conv.groups.iter().enumerate().filter(|(_, group)| !group.filters.is_empty()) {
                 for &channel in &group.channels {
                     // Where every filter has a channel of its own, the output's order carries over.
-                    keys[channel as usize] =
-                        if conv.is_depthwise() { slots[group.filters[0] as usize] } else { index as u32 };
+                    keys[channel as usize] = if depthwise { slots[group.filters[0] as usize] } else { index as u32 };
                 }
             }
             (keys, conv.weights() * (h * w) as u64)

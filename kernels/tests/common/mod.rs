@@ -62,8 +62,8 @@ pub(crate) fn each<K: 'static>(available: impl Iterator<Item = &'static K>, mut 
 
 /// A block of weights that holds `values` from its start.
 pub(crate) fn weights(values: &[f32]) -> Weights {
-    let mut builder = WeightsBuilder::default();
-    builder.push(values.iter().copied());
+    let mut builder = WeightsBuilder::with_capacity(values.len());
+    builder.push(values);
     builder.finish().unwrap()
 }
 

@@ -24,7 +24,7 @@ impl Lower<'_, '_> {
         calls: &mut Calls,
     ) -> Result<(), CallError> {
         self.elementwise(step, calls, |lower, places, _| {
-            let mut pack = |values: &[f32]| lower.weights.push(places.channels.iter().map(|&channel| values[channel]));
+            let mut pack = |values: &[f32]| lower.push_of(values, &places.channels);
             elementwise::Op::ScaleShift { scale: pack(scale), shift: pack(shift) }
         })
     }

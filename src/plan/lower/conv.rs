@@ -8,10 +8,6 @@ use crate::plan::{
 };
 use flgc_kernels::{CallError, Image, Planes, Window, depthwise, linear, pointwise, spatial};
 
-/// The weight of an input and a filter, and the bias of a filter, numbered within a panel.
-type WeightOf<'a> = dyn Fn(usize, usize) -> f32 + 'a;
-type BiasOf<'a> = dyn Fn(usize) -> f32 + 'a;
-
 /// Channels of a depthwise call: enough to amortise the call, few enough to share the work.
 const DEPTHWISE_CHANNELS: usize = 16;
 
@@ -22,8 +18,14 @@ struct Stored<'a, 'm> {
 }
 
 impl Stored<'_, '_> {
-    fn weight(&self, group: &Group, filter: usize, channel: usize, tap: usize) -> f32 {
-        self.conv.scaled(&self.weights, group, filter, channel, tap)
+    /// The weights `[channels][taps]` of a filter of a group, and the factor to apply.
+    fn filter(&self, group: &Group, filter: usize) -> (&[f32], f32) {
+        let len = group.channels.len() * self.conv.taps();
+        (&self.weights[group.start + filter * len..][..len], self.conv.factor(group.filters[filter]))
+    }
+
+    fn bias(&self, group: &Group, filter: usize) -> f32 {
+        self.conv.bias[group.filters[filter] as usize]
     }
 }
 
@@ -93,10 +95,16 @@ impl Lower<'_, '_> {
     /// Weights `[channels][taps][filters]` and biases of some filters of a group.
     fn pack(&mut self, stored: &Stored<'_, '_>, group: &Group, members: &Members, filters: &[usize]) -> (u32, u32) {
         let taps = stored.conv.taps();
-        let rows = members.channels.iter().flat_map(|&c| (0..taps).map(move |tap| (c, tap)));
-        let weights =
-            self.weights.push(rows.flat_map(|(c, tap)| filters.iter().map(move |&f| stored.weight(group, f, c, tap))));
-        let bias = self.weights.push(filters.iter().map(|&f| stored.conv.bias[group.filters[f] as usize]));
+        let sources: Vec<_> = filters.iter().map(|&f| stored.filter(group, f)).collect();
+        let weights = self.weights.push_with(members.channels.len() * taps * filters.len(), |packed| {
+            let rows = members.channels.iter().flat_map(|&c| c * taps..(c + 1) * taps);
+            for (row, at) in packed.chunks_exact_mut(filters.len()).zip(rows) {
+                for (weight, (source, factor)) in row.iter_mut().zip(&sources) {
+                    *weight = source[at] * factor;
+                }
+            }
+        });
+        let bias = self.weights.push(&filters.iter().map(|&f| stored.bias(group, f)).collect::<Vec<_>>());
         (weights, bias)
     }
 
@@ -194,8 +202,9 @@ impl Lower<'_, '_> {
         for tile in choose::tiles(members.filters.len(), self.kernels.linear.max_filters()) {
             let filters = &members.filters[tile];
             let outputs = Self::outputs_of(step, group, filters);
-            let weight = |i: usize, f: usize| stored.weight(group, filters[f], members.channels[i], 0);
-            let bias = |f: usize| conv.bias[group.filters[filters[f]] as usize];
+            let sources: Vec<_> = filters.iter().map(|&f| stored.filter(group, f)).collect();
+            let weight = |i: usize, f: usize| sources[f].0[members.channels[i]] * sources[f].1;
+            let bias: Vec<f32> = filters.iter().map(|&f| stored.bias(group, f)).collect();
             self.panel(step, &x, &outputs, (&weight, &bias), calls)?;
         }
         Ok(())
@@ -205,34 +214,50 @@ impl Lower<'_, '_> {
         let input = &step.inputs[0];
         let channels = input.shape[1];
         let x: Vec<Planes> = self.places.elements(input).chunks(channels).map(|row| list(row.to_vec())).collect();
-        let (live, stored) = (self.outputs(step), linear.weight.to_vec());
-        for tile in choose::tiles(live.len(), self.kernels.linear.max_filters()) {
+        let live = self.outputs(step);
+        let most = self.kernels.linear.max_filters();
+        let mut rows = vec![0.0; most * channels];
+        for tile in choose::tiles(live.len(), most) {
             let outputs = &live[tile];
-            let filter = |f: usize| outputs[f].channel as usize;
-            let factor = |f: usize| linear.scale.as_ref().map_or(1.0, |scale| scale[f]);
-            let weight = |i: usize, f: usize| stored[filter(f) * channels + i] * factor(filter(f));
-            let bias = |f: usize| linear.bias[filter(f)];
+            for (row, output) in rows.chunks_exact_mut(channels.max(1)).zip(outputs) {
+                let filter = output.channel as usize;
+                linear.weight.read(filter * channels, row);
+                if let Some(scale) = &linear.scale {
+                    row.iter_mut().for_each(|weight| *weight *= scale[filter]);
+                }
+            }
+            let weight = |i: usize, f: usize| rows[f * channels + i];
+            let bias: Vec<f32> = outputs.iter().map(|output| linear.bias[output.channel as usize]).collect();
             self.panel(step, &x, outputs, (&weight, &bias), calls)?;
         }
         Ok(())
     }
 
-    /// One panel of a matrix times the vector `x` of each image; `weight(input, filter)` and `bias(filter)` number the filters of the panel.
+    /// One panel of a matrix times the vector `x` of each image; `weight(input, filter)` numbers the filters of the panel.
     fn panel(
         &mut self,
         step: &Step<'_>,
         x: &[Planes],
         outputs: &[Lane],
-        (weight, bias): (&WeightOf<'_>, &BiasOf<'_>),
+        (weight, bias): (&impl Fn(usize, usize) -> f32, &[f32]),
         calls: &mut Calls,
     ) -> Result<(), CallError> {
+        /// Filters that are read side by side: as many streams as caches and prefetchers bear.
+        const STREAMS: usize = 8;
         let kernel = self.kernels.linear;
         let (count, padded) = (outputs.len(), kernel.padded(outputs.len()));
         let inputs = x.first().map_or(0, |x| x.offsets().len());
-        let pad = |f: usize, value: &dyn Fn(usize) -> f32| if f < count { value(f) } else { 0.0 };
-        let rows = (0..inputs).flat_map(|i| (0..padded).map(move |f| (i, f)));
-        let weights = self.weights.push(rows.map(|(i, f)| pad(f, &|f| weight(i, f))));
-        let bias = self.weights.push((0..padded).map(|f| pad(f, bias)));
+        let weights = self.weights.push_with(inputs * padded, |packed| {
+            for begin in (0..count).step_by(STREAMS) {
+                let filters = begin..count.min(begin + STREAMS);
+                for (i, row) in packed.chunks_exact_mut(padded).enumerate() {
+                    for (place, f) in row[filters.clone()].iter_mut().zip(filters.clone()) {
+                        *place = weight(i, f);
+                    }
+                }
+            }
+        });
+        let bias = self.weights.push_with(padded, |packed| packed[..count].copy_from_slice(bias));
         let acts = self.acts(step, outputs);
         for (image, x) in x.iter().enumerate() {
             let epilogue = self.epilogue(step, acts, outputs, image);
@@ -265,12 +290,16 @@ impl Lower<'_, '_> {
                 let (index, f) = place[lane.channel as usize];
                 (&conv.groups[index], f)
             };
-            let weights = outputs.iter().flat_map(|lane| {
-                let (group, f) = of(lane);
-                (0..conv.taps()).map(move |tap| stored.weight(group, f, 0, tap))
+            let taps = conv.taps();
+            let weights = self.weights.push_with(outputs.len() * taps, |packed| {
+                for (place, lane) in packed.chunks_exact_mut(taps).zip(outputs) {
+                    let (group, f) = of(lane);
+                    let (source, factor) = stored.filter(group, f);
+                    place.iter_mut().zip(source).for_each(|(place, weight)| *place = weight * factor);
+                }
             });
-            let weights = self.weights.push(weights);
-            let bias = self.weights.push(outputs.iter().map(|lane| conv.bias[lane.channel as usize]));
+            let bias =
+                self.weights.push(&outputs.iter().map(|lane| conv.bias[lane.channel as usize]).collect::<Vec<_>>());
             let acts = self.acts(step, outputs);
             for image in 0..input.shape[0] {
                 let plane = |lane: &Lane| self.places.plane(lanes[of(lane).0.channels[0] as usize], image);

@@ -134,13 +134,16 @@ impl Lower<'_, '_> {
         Epilogue { first, residual, last }
     }
 
+    /// Appends the values of some channels to the weights.
+    fn push_of(&mut self, values: &[f32], channels: &[usize]) -> u32 {
+        self.weights.push(&channels.iter().map(|&channel| values[channel]).collect::<Vec<_>>())
+    }
+
     /// The activation of a call whose outputs are those channels.
     fn act(&mut self, act: &Act, channels: &[usize]) -> Activation {
         match act {
             Act::Same(activation) => *activation,
-            Act::PRelu(slopes) => {
-                Activation::PRelu { slopes: self.weights.push(channels.iter().map(|&channel| slopes[channel])) }
-            }
+            Act::PRelu(slopes) => Activation::PRelu { slopes: self.push_of(slopes, channels) },
         }
     }
 }
