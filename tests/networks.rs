@@ -1,6 +1,6 @@
 //! Whole networks with random weights: what the plan promises of their structure, and what a run promises of its bits and its memory.
 
-use flgc::{Isa, Model, Options, Plan, Threads, model::DType};
+use flgc::{Isa, Model, Options, Plan, Threads, model::DType, plan::Caches};
 use flgc_benches::{
     Groups, condensenet, densenet, mobilenet_v2, mobilenet_v3_block, resnet50, resnext50, shufflenet_v1, shufflenet_v2,
 };
@@ -153,6 +153,40 @@ fn the_bits_do_not_depend_on_threads_nor_on_the_session() {
             }
         }
     }
+}
+
+#[test]
+fn the_bits_do_not_depend_on_fusion() {
+    for isa in Isa::available() {
+        let odd = ("mobilenet v2, odd sizes", mobilenet_v2(75, Groups::Learned(8)));
+        for (name, model) in networks().into_iter().chain([odd]) {
+            let options = Options { isa: Some(isa), ..Options::default() };
+            let one = run(&Plan::new(&model, &Options { fuse: false, ..options.clone() }).unwrap());
+            let mut fused = 0;
+            // From bands as low as they get to whole planes.
+            for [l1, l2] in [[1 << 9, 1 << 10], [4 << 10, 16 << 10], [8 << 10, 64 << 10], [16 << 10, 256 << 10]] {
+                for threads in 1..=4 {
+                    let threads = Threads::Count(NonZeroUsize::new(threads).unwrap());
+                    let caches = Some(Caches { l1, l2 });
+                    let plan =
+                        Plan::new(&model, &Options { caches, threads: threads.clone(), ..options.clone() }).unwrap();
+                    assert!(one == run(&plan), "{name}, {isa}, {threads:?}, caches of {l1} and {l2} bytes");
+                    fused += plan.report().layers.iter().filter(|layer| layer.fused_with_next).count();
+                }
+            }
+            let fusable = name.starts_with("mobilenet v2") || name.starts_with("shufflenet");
+            assert_eq!(fused > 0, fusable, "{name}: {fused} layers were fused");
+        }
+    }
+}
+
+#[test]
+fn fused_layers_take_less_memory() {
+    let model = mobilenet_v2(224, Groups::Learned(8));
+    let caches = Some(Caches::default());
+    let arena =
+        |fuse| Plan::new(&model, &Options { fuse, caches, ..Options::default() }).unwrap().report().memory.arena;
+    assert!(arena(true) * 2 < arena(false), "{} bytes fused, {} apart", arena(true), arena(false));
 }
 
 #[test]

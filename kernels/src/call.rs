@@ -1,6 +1,8 @@
 //! Calls, and sets of calls that are proven to be independent.
 
-use crate::{Arena, Weights, depthwise, elementwise, fill, gather, linear, pointwise, pool, resize, softmax, spatial};
+use crate::{
+    Arena, Weights, chain, depthwise, elementwise, fill, gather, linear, pointwise, pool, resize, softmax, spatial,
+};
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
 /// Offsets of planes in the arena, in floats; shared between the calls that read the same planes. Order and repetition are free.
@@ -63,6 +65,16 @@ pub(crate) struct Extents {
     weights_end: u64,
 }
 
+/// What calls that run one after another touch, as seen from outside.
+#[derive(Debug)]
+pub(crate) struct Touched {
+    /// Without what is also written.
+    reads: Vec<Range<u32>>,
+    /// Each float once.
+    writes: Vec<Range<u32>>,
+    weights_end: u64,
+}
+
 impl Extents {
     fn range(offset: u32, begin: i64, end: i64) -> Result<Range<u32>, CallError> {
         let place = |delta: i64| {
@@ -100,6 +112,32 @@ impl Extents {
         self.reads.iter().chain(&self.writes).map(|r| r.end as usize).max().unwrap_or(0)
     }
 
+    /// Adds what a chain of calls touches.
+    pub(crate) fn add(&mut self, other: &Touched) {
+        self.reads.extend_from_slice(&other.reads);
+        self.writes.extend_from_slice(&other.writes);
+        self.weights(other.weights_end);
+    }
+
+    /// The same for calls that run one after another: each float that is written counts once, and reads of it not at all.
+    pub(crate) fn merged(self) -> Touched {
+        let writes = union(self.writes);
+        let mut reads = Vec::new();
+        for mut read in union(self.reads) {
+            let first = writes.partition_point(|write| write.end <= read.start);
+            for write in writes[first..].iter().take_while(|write| write.start < read.end) {
+                if read.start < write.start {
+                    reads.push(read.start..write.start);
+                }
+                read.start = read.end.min(write.end);
+            }
+            if !read.is_empty() {
+                reads.push(read);
+            }
+        }
+        Touched { reads, writes, weights_end: self.weights_end }
+    }
+
     /// Proves that nothing is written twice, and nothing read that is written.
     fn check(&mut self) -> Result<(), CallError> {
         let by_start = |r: &Range<u32>| (r.start, r.end);
@@ -119,6 +157,20 @@ impl Extents {
         }
         Ok(())
     }
+}
+
+/// The same floats as disjoint ranges, in order.
+fn union(mut ranges: Vec<Range<u32>>) -> Vec<Range<u32>> {
+    ranges.retain(|range| !range.is_empty());
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut union: Vec<Range<u32>> = Vec::new();
+    for range in ranges {
+        match union.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => union.push(range),
+        }
+    }
+    union
 }
 
 /// What every family's call provides to the set that holds it.
@@ -157,6 +209,8 @@ pub enum Call {
     Fill(fill::Call),
     /// Of [`gather`].
     Gather(gather::Call),
+    /// Of [`chain`].
+    Chain(chain::Call),
 }
 
 impl From<depthwise::Call> for Call {
@@ -219,6 +273,12 @@ impl From<gather::Call> for Call {
     }
 }
 
+impl From<chain::Call> for Call {
+    fn from(call: chain::Call) -> Self {
+        Self::Chain(call)
+    }
+}
+
 impl Call {
     fn as_run(&self) -> &dyn Run {
         match self {
@@ -226,6 +286,7 @@ impl Call {
             Self::Elementwise(call) => call,
             Self::Fill(call) => call,
             Self::Gather(call) => call,
+            Self::Chain(call) => call,
             Self::Pointwise(call) => call,
             Self::Spatial(call) => call,
             Self::Linear(call) => call,
@@ -246,6 +307,7 @@ impl Call {
                 Self::Elementwise(call) => call.run(weights, arena),
                 Self::Fill(call) => call.run(weights, arena),
                 Self::Gather(call) => call.run(weights, arena),
+                Self::Chain(call) => call.run(weights, arena),
                 Self::Pointwise(call) => call.run(weights, arena),
                 Self::Spatial(call) => call.run(weights, arena),
                 Self::Linear(call) => call.run(weights, arena),
@@ -297,6 +359,16 @@ impl CallSet {
         })
     }
 
+    /// Adds everything that the calls touch.
+    pub(crate) fn add_extents(&self, extents: &mut Extents) -> Result<(), CallError> {
+        self.calls.iter().try_for_each(|call| call.as_run().extents(extents))
+    }
+
+    /// The sum of the calls' costs.
+    pub(crate) fn cost(&self) -> u64 {
+        self.cost.last().copied().unwrap_or(0)
+    }
+
     /// The calls, in order.
     #[must_use]
     pub fn calls(&self) -> &[Call] {
@@ -320,9 +392,17 @@ impl CallSet {
     /// If the calls were made for a larger arena or other weights.
     pub fn run(&self, weights: &Weights, arena: &mut Arena) {
         self.check(weights, arena);
-        let (weights, arena) = (weights.as_slice().as_ptr(), arena.as_mut_ptr());
+        // SAFETY: both are large enough, and nobody else has the arena.
+        unsafe { self.run_unchecked(weights.as_slice().as_ptr(), arena.as_mut_ptr()) }
+    }
+
+    /// [`CallSet::run`] without its checks.
+    ///
+    /// # Safety
+    /// `weights` and `arena` hold everything that the calls touch, and nobody else accesses what they write, or writes what they read.
+    pub(crate) unsafe fn run_unchecked(&self, weights: *const f32, arena: *mut f32) {
         for call in &self.calls {
-            // SAFETY: both are large enough, and nobody else has the arena.
+            // SAFETY: the caller's promise.
             unsafe { call.run(weights, arena) }
         }
     }

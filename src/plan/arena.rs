@@ -41,6 +41,20 @@ pub(super) fn lifetimes(net: &Net<'_>, live: &Live) -> Vec<Option<Lifetime>> {
     lifetimes
 }
 
+/// Makes the steps of each of `runs` count as one: what one of them reads or writes lives through all.
+pub(super) fn join(lifetimes: &mut [Option<Lifetime>], runs: impl Iterator<Item = std::ops::Range<usize>>) {
+    let runs: Vec<_> = runs.collect();
+    for lifetime in lifetimes.iter_mut().flatten() {
+        // Runs are in order and apart.
+        let run_of = |step: usize| {
+            let run = &runs.get(runs.partition_point(|run| run.end <= step))?;
+            run.contains(&step).then(|| (*run).clone())
+        };
+        lifetime.first = run_of(lifetime.first).map_or(lifetime.first, |run| run.start);
+        lifetime.last = run_of(lifetime.last).map_or(lifetime.last, |run| run.end - 1);
+    }
+}
+
 /// Places blocks of the given sizes; returns where each starts, and the size of the whole. The largest blocks choose first, each the lowest place that is
 /// free during its lifetime. Cost: quadratic in the number of blocks.
 pub(super) fn place(sizes: &[usize], lifetimes: &[Option<Lifetime>]) -> (Vec<usize>, usize) {
@@ -99,6 +113,13 @@ mod tests {
         let (_, end) = place(&sizes, &lives);
         assert_eq!(end, FRONT + 480);
         assert_eq!(peak(&sizes, &lives, 4).1, 480);
+    }
+
+    #[test]
+    fn what_a_run_touches_lives_through_it() {
+        let mut lives = [life(0, 1), life(1, 2), life(2, 3), life(3, 4), life(4, 9), None];
+        join(&mut lives, [2..5, 7..10].into_iter());
+        assert_eq!(lives, [life(0, 1), life(1, 4), life(2, 4), life(2, 4), life(2, 9), None]);
     }
 
     #[test]

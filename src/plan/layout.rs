@@ -17,7 +17,7 @@ use flgc_kernels::ALIGN;
 /// Vectors of any kernel are at most this long.
 const LANES: usize = 16;
 /// Planes whose distance is a multiple of this many floats (1 KiB) compete for the same few places of a cache.
-const CACHE_ALIAS: usize = 256;
+pub(super) const CACHE_ALIAS: usize = 256;
 
 /// The place of a storage's pixels, relative to the start of the storage.
 #[derive(Clone, Debug)]

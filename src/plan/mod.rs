@@ -1,10 +1,12 @@
 //! Model to plan, once: shapes, folding, channel orders, pruning, layout, kernels, memory. All thinking happens here.
 
 mod arena;
+mod cache;
 mod check;
 mod choose;
 mod error;
 mod fold;
+mod fuse;
 mod layout;
 mod lower;
 mod net;
@@ -13,6 +15,7 @@ mod regroup;
 mod report;
 mod value;
 
+pub use cache::Caches;
 pub use error::PlanError;
 pub use report::{GroupReport, LayerReport, Memory, Report};
 
@@ -42,6 +45,10 @@ pub struct Options {
     pub macs_limit: u64,
     /// Whether denormal numbers are flushed to zero during a run.
     pub flush_denormals: bool,
+    /// Whether layers are fused into bands of rows where their planes would not stay in cache. It never changes a bit of the output.
+    pub fuse: bool,
+    /// The caches that decide what is fused; those of this machine if `None`.
+    pub caches: Option<Caches>,
     /// The shape of inputs that are not to have the model's default one.
     pub input_shapes: BTreeMap<String, Vec<usize>>,
 }
@@ -54,6 +61,8 @@ impl Default for Options {
             memory_limit: 2 << 30,
             macs_limit: 1_000_000_000_000,
             flush_denormals: true,
+            fuse: true,
+            caches: None,
             input_shapes: BTreeMap::new(),
         }
     }
@@ -131,8 +140,18 @@ impl Plan {
         let orders = regroup::orders(&net);
         let live = Live::of(&net);
         let layouts = layout::layouts(&net, &live, &orders);
-        let lifetimes = arena::lifetimes(&net, &live);
-        let sizes: Vec<usize> = layouts.iter().map(|layout| layout.len).collect();
+        let pool = pool(&options.threads)?;
+        let parts = pool.as_ref().map_or(1, |pool| pool.current_num_threads());
+        let caches = options.caches.unwrap_or_else(Caches::of_this_machine);
+        let runs = if options.fuse { fuse::runs(&net, &live, &layouts, caches, parts) } else { Vec::new() };
+        let mut lifetimes = arena::lifetimes(&net, &live);
+        arena::join(&mut lifetimes, runs.iter().map(fuse::Run::steps));
+        let mut sizes: Vec<usize> = layouts.iter().map(|layout| layout.len).collect();
+        for run in &runs {
+            for (step, scratch) in net.steps[run.steps()].iter().zip(run.scratch) {
+                sizes[step.storage as usize] = run.parts.len() * scratch.len;
+            }
+        }
         let weights = weights_of(&net);
         check_memory(&net, weights, &sizes, &lifetimes, options)?;
         let (base, arena_len) = arena::place(&sizes, &lifetimes);
@@ -150,7 +169,7 @@ impl Plan {
         // Twice what there is: room for padding and biases, which costs nothing where it stays untouched.
         let weights = WeightsBuilder::with_capacity(usize::try_from(2 * weights).unwrap_or(usize::MAX));
         let mut lower = Lower { net: &net, live: &live, places: &places, kernels, weights };
-        let (steps, layers) = lower_all(&mut lower)?;
+        let (steps, layers) = lower_all(&mut lower, &runs)?;
         let weights = lower.weights.finish();
         let weights = weights.map_err(|source| PlanError::Memory { what: "weights", bytes: 0, source })?;
         let binding = |value: &value::Value| {
@@ -182,7 +201,7 @@ impl Plan {
             arena_len,
             inputs: net.input_values(&values).iter().map(binding).collect(),
             outputs: net.outputs.iter().map(|output| binding(output)).collect(),
-            pool: pool(&options.threads)?,
+            pool,
             flush_denormals: options.flush_denormals,
             input_ports: input_ports(model, &values),
             output_ports: output_ports(model, &values),
@@ -262,7 +281,7 @@ fn check_memory(
 }
 
 /// The calls of all steps, and what to say of each.
-fn lower_all(lower: &mut Lower<'_, '_>) -> Result<(Vec<Step>, Vec<LayerReport>), PlanError> {
+fn lower_all(lower: &mut Lower<'_, '_>, runs: &[fuse::Run]) -> Result<(Vec<Step>, Vec<LayerReport>), PlanError> {
     let at = |layer: &str| {
         let layer = layer.to_owned();
         move |source: CallError| PlanError::Call { layer, source }
@@ -272,14 +291,29 @@ fn lower_all(lower: &mut Lower<'_, '_>) -> Result<(Vec<Step>, Vec<LayerReport>),
     for storage in 0..lower.net.inputs as u32 {
         steps.extend(lower.border(storage).map_err(at("input"))?.map(|set| Step { layer: None, sets: vec![set] }));
     }
-    for step in &lower.net.steps {
+    let mut runs = runs.iter().peekable();
+    let mut first = 0;
+    while first < lower.net.steps.len() {
+        let run = runs.next_if(|run| run.first == first);
+        let members = run.map_or(first..first + 1, fuse::Run::steps);
+        let last = members.end - 1;
         let mut kernel = "none".to_owned();
-        if lower.live.any(step.storage) {
-            let lowered = lower.step(step).map_err(at(&step.layer.name))?;
+        if lower.live.any(lower.net.steps[last].storage) {
+            let lowered = match run {
+                Some(run) => lower.fused(run),
+                None => lower.step(&lower.net.steps[first]),
+            };
+            let lowered = lowered.map_err(at(&lower.net.steps[last].layer.name))?;
             kernel = lowered.kernels.into_iter().collect::<Vec<_>>().join("+");
-            steps.push(Step { layer: Some(reports.len()), sets: lowered.sets });
+            steps.push(Step { layer: Some(last), sets: lowered.sets });
         }
-        reports.push(report::layer(step, &lower.places.layouts[step.storage as usize], kernel));
+        for index in members {
+            let step = &lower.net.steps[index];
+            let kernel = if run.is_some() { lower.kernel_in_bands(step).to_owned() } else { kernel.clone() };
+            let layout = &lower.places.layouts[step.storage as usize];
+            reports.push(report::layer(step, layout, kernel, index < last));
+        }
+        first = last + 1;
     }
     Ok((steps, reports))
 }

@@ -52,6 +52,8 @@ pub struct LayerReport {
     pub order: Vec<u32>,
     /// Whether it only moves data.
     pub moves_data: bool,
+    /// Whether it runs in bands of rows together with the next layer.
+    pub fused_with_next: bool,
 }
 
 /// The size of a group.
@@ -63,7 +65,7 @@ pub struct GroupReport {
     pub filters: usize,
 }
 
-pub(super) fn layer(step: &Step<'_>, layout: &Layout, kernel: String) -> LayerReport {
+pub(super) fn layer(step: &Step<'_>, layout: &Layout, kernel: String, fused_with_next: bool) -> LayerReport {
     let shape = step.output.shape;
     let [n, _, h, w] = shape.nchw().unwrap_or([1, 1, 1, 1]);
     let (macs, groups) = match &step.layer.kind {
@@ -88,5 +90,6 @@ pub(super) fn layer(step: &Step<'_>, layout: &Layout, kernel: String) -> LayerRe
         groups,
         order,
         moves_data: matches!(step.layer.kind, Kind::Move),
+        fused_with_next,
     }
 }

@@ -6,18 +6,22 @@ use crate::plan::{
     net::{Conv, Group, Linear},
     value::{Lane, Value},
 };
-use flgc_kernels::{CallError, Image, Planes, Window, depthwise, linear, pointwise, spatial};
+use flgc_kernels::{Activation, CallError, Image, Planes, Window, depthwise, linear, pointwise, spatial};
 
 /// Channels of a depthwise call: enough to amortise the call, few enough to share the work.
 const DEPTHWISE_CHANNELS: usize = 16;
 
 /// A convolution with its weights as plain numbers.
-struct Stored<'a, 'm> {
-    conv: &'a Conv<'m>,
+pub(super) struct Stored<'a, 'm> {
+    pub(super) conv: &'a Conv<'m>,
     weights: Vec<f32>,
 }
 
-impl Stored<'_, '_> {
+impl<'a, 'm> Stored<'a, 'm> {
+    pub(super) fn new(conv: &'a Conv<'m>) -> Self {
+        Self { conv, weights: conv.weight.to_vec() }
+    }
+
     /// The weights `[channels][taps]` of a filter of a group, and the factor to apply.
     fn filter(&self, group: &Group, filter: usize) -> (&[f32], f32) {
         let len = group.channels.len() * self.conv.taps();
@@ -31,16 +35,25 @@ impl Stored<'_, '_> {
 
 /// A group's filters that are computed, in the order of their output planes, and its channels, in the order of their input planes; numbered within the
 /// group.
-struct Members {
-    filters: Vec<usize>,
-    channels: Vec<usize>,
+pub(super) struct Members {
+    pub(super) filters: Vec<usize>,
+    pub(super) channels: Vec<usize>,
+}
+
+/// Some filters of a convolution, packed: what their calls have in common.
+pub(super) struct Packed {
+    pub(super) weights: u32,
+    pub(super) bias: u32,
+    pub(super) acts: [Activation; 2],
+    /// What they write.
+    pub(super) outputs: Vec<Lane>,
 }
 
 impl Lower<'_, '_> {
     pub(super) fn conv(&mut self, step: &Step<'_>, conv: &Conv<'_>, calls: &mut Calls) -> Result<(), CallError> {
         let [_, _, h, w] = step.inputs[0].shape.nchw().unwrap_or([1; 4]);
         let method = choose::method(conv, [h, w]);
-        let stored = Stored { conv, weights: conv.weight.to_vec() };
+        let stored = Stored::new(conv);
         if method == Method::Depthwise {
             return self.depthwise(step, &stored, calls);
         }
@@ -56,7 +69,7 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
-    fn members(&self, step: &Step<'_>, group: &Group) -> Members {
+    pub(super) fn members(&self, step: &Step<'_>, group: &Group) -> Members {
         let slots = &self.places.layouts[step.storage as usize].slots;
         let mut filters: Vec<usize> =
             (0..group.filters.len()).filter(|&f| self.live.is(step.storage, group.filters[f] as usize)).collect();
@@ -76,7 +89,14 @@ impl Lower<'_, '_> {
     }
 
     /// The address of each tap of a group, channel by channel.
-    fn taps(&self, step: &Step<'_>, conv: &Conv<'_>, group: &Group, members: &Members, image: usize) -> Planes {
+    pub(super) fn taps(
+        &self,
+        step: &Step<'_>,
+        conv: &Conv<'_>,
+        group: &Group,
+        members: &Members,
+        image: usize,
+    ) -> Planes {
         let input = &step.inputs[0];
         let lanes = input.lanes().unwrap_or_default();
         let pitch = self.places.pitch(input) as i64;
@@ -92,8 +112,15 @@ impl Lower<'_, '_> {
         list(taps)
     }
 
-    /// Weights `[channels][taps][filters]` and biases of some filters of a group.
-    fn pack(&mut self, stored: &Stored<'_, '_>, group: &Group, members: &Members, filters: &[usize]) -> (u32, u32) {
+    /// Some filters of a group, with weights `[channels][taps][filters]`.
+    pub(super) fn pack(
+        &mut self,
+        step: &Step<'_>,
+        stored: &Stored<'_, '_>,
+        group: &Group,
+        members: &Members,
+        filters: &[usize],
+    ) -> Packed {
         let taps = stored.conv.taps();
         let sources: Vec<_> = filters.iter().map(|&f| stored.filter(group, f)).collect();
         let weights = self.weights.push_with(members.channels.len() * taps * filters.len(), |packed| {
@@ -105,7 +132,8 @@ impl Lower<'_, '_> {
             }
         });
         let bias = self.weights.push(&filters.iter().map(|&f| stored.bias(group, f)).collect::<Vec<_>>());
-        (weights, bias)
+        let outputs = Self::outputs_of(step, group, filters);
+        Packed { weights, bias, acts: self.acts(step, &outputs), outputs }
     }
 
     fn flat(
@@ -122,20 +150,17 @@ impl Lower<'_, '_> {
         let pixels = run_of([h, w], self.places.layouts[step.storage as usize].pitch);
         let tiles: Vec<_> = choose::tiles(members.filters.len(), kernel.max_filters()).collect();
         let block = choose::block_pixels(pixels, members.channels.len() * conv.taps(), tiles.len());
-        let mut packed = Vec::with_capacity(tiles.len());
-        for tile in tiles {
-            let filters = &members.filters[tile];
-            let outputs = Self::outputs_of(step, group, filters);
-            packed.push((self.pack(stored, group, members, filters), self.acts(step, &outputs), outputs));
-        }
+        let packed: Vec<Packed> =
+            tiles.into_iter().map(|tile| self.pack(step, stored, group, members, &members.filters[tile])).collect();
         for image in 0..images {
             let x = self.taps(step, conv, group, members, image);
-            let tile = |(packed, acts, outputs): &(_, _, Vec<Lane>)| {
-                (*packed, self.planes(outputs, image), self.epilogue(step, *acts, outputs, image))
+            let tile = |packed: &Packed| {
+                let Packed { weights, bias, acts, ref outputs } = *packed;
+                (weights, bias, self.planes(outputs, image), self.epilogue(step, acts, outputs, image))
             };
             let tiles: Vec<_> = packed.iter().map(tile).collect();
             for begin in (0..pixels).step_by(block) {
-                for ((weights, bias), y, epilogue) in &tiles {
+                for (weights, bias, y, epilogue) in &tiles {
                     let spec = pointwise::Spec {
                         pixels: block.min(pixels - begin),
                         weights: *weights,
@@ -165,10 +190,8 @@ impl Lower<'_, '_> {
         let [images, _, rows, columns] = step.output.shape.nchw().unwrap_or([1; 4]);
         let x: Vec<Planes> = (0..images).map(|image| self.taps(step, conv, group, members, image)).collect();
         for tile in choose::tiles(members.filters.len(), kernel.max_filters()) {
-            let filters = &members.filters[tile];
-            let (weights, bias) = self.pack(stored, group, members, filters);
-            let outputs = Self::outputs_of(step, group, filters);
-            let acts = self.acts(step, &outputs);
+            let Packed { weights, bias, acts, outputs } =
+                self.pack(step, stored, group, members, &members.filters[tile]);
             for (image, x) in x.iter().enumerate() {
                 let spec = spatial::Spec {
                     rows,
@@ -268,50 +291,23 @@ impl Lower<'_, '_> {
     }
 
     fn depthwise(&mut self, step: &Step<'_>, stored: &Stored<'_, '_>, calls: &mut Calls) -> Result<(), CallError> {
-        let conv = stored.conv;
         let kernel = self.kernels.depthwise;
         let input = &step.inputs[0];
         let lanes = input.lanes().unwrap_or_default();
-        // The group of each filter, which has one channel, and the filter's place in it.
-        let mut place = vec![(0, 0); conv.filters];
-        for (index, group) in conv.groups.iter().enumerate() {
-            for (f, &filter) in group.filters.iter().enumerate() {
-                place[filter as usize] = (index, f);
-            }
-        }
-        let window = Window {
-            kernel: conv.kernel,
-            stride: conv.stride,
-            dilation: conv.dilation,
-            pad: [conv.pad[0], conv.pad[1]],
-        };
+        let sources = Sources::of(stored.conv);
         for outputs in self.outputs(step).chunks(DEPTHWISE_CHANNELS) {
-            let of = |lane: &Lane| {
-                let (index, f) = place[lane.channel as usize];
-                (&conv.groups[index], f)
-            };
-            let taps = conv.taps();
-            let weights = self.weights.push_with(outputs.len() * taps, |packed| {
-                for (place, lane) in packed.chunks_exact_mut(taps).zip(outputs) {
-                    let (group, f) = of(lane);
-                    let (source, factor) = stored.filter(group, f);
-                    place.iter_mut().zip(source).for_each(|(place, weight)| *place = weight * factor);
-                }
-            });
-            let bias =
-                self.weights.push(&outputs.iter().map(|lane| conv.bias[lane.channel as usize]).collect::<Vec<_>>());
-            let acts = self.acts(step, outputs);
+            let Packed { weights, bias, acts, outputs } = self.pack_depthwise(step, stored, &sources, outputs);
             for image in 0..input.shape[0] {
-                let plane = |lane: &Lane| self.places.plane(lanes[of(lane).0.channels[0] as usize], image);
+                let plane = |lane: &Lane| self.places.plane(lanes[sources.channel(stored.conv, lane) as usize], image);
                 let spec = depthwise::Spec {
                     input: self.image(input),
                     output: self.image(&step.output),
-                    window,
+                    window: window(stored.conv),
                     weights,
                     bias,
                     x: list(outputs.iter().map(plane).collect()),
-                    y: &self.planes(outputs, image),
-                    epilogue: self.epilogue(step, acts, outputs, image),
+                    y: &self.planes(&outputs, image),
+                    epilogue: self.epilogue(step, acts, &outputs, image),
                 };
                 calls.add(kernel.name, depthwise::Call::new(kernel, spec)?);
             }
@@ -319,9 +315,55 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
+    /// Some filters of a depthwise convolution, with weights `[filters][taps]`.
+    pub(super) fn pack_depthwise(
+        &mut self,
+        step: &Step<'_>,
+        stored: &Stored<'_, '_>,
+        sources: &Sources,
+        outputs: &[Lane],
+    ) -> Packed {
+        let taps = stored.conv.taps();
+        let weights = self.weights.push_with(outputs.len() * taps, |packed| {
+            for (place, lane) in packed.chunks_exact_mut(taps).zip(outputs) {
+                let (group, f) = sources.0[lane.channel as usize];
+                let (source, factor) = stored.filter(&stored.conv.groups[group], f);
+                place.iter_mut().zip(source).for_each(|(place, weight)| *place = weight * factor);
+            }
+        });
+        let bias: Vec<f32> = outputs.iter().map(|lane| stored.conv.bias[lane.channel as usize]).collect();
+        let bias = self.weights.push(&bias);
+        Packed { weights, bias, acts: self.acts(step, outputs), outputs: outputs.to_vec() }
+    }
+
     /// The size of a value's planes.
     pub(super) fn image(&self, value: &Value) -> Image {
         let [.., height, width] = value.shape.nchw().unwrap_or([1; 4]);
         Image { height, width, pitch: self.places.pitch(value) }
     }
+}
+
+/// For each filter of a depthwise convolution its group, which has one channel, and its place in it.
+pub(super) struct Sources(Vec<(usize, usize)>);
+
+impl Sources {
+    pub(super) fn of(conv: &Conv<'_>) -> Self {
+        let mut sources = vec![(0, 0); conv.filters];
+        for (index, group) in conv.groups.iter().enumerate() {
+            for (f, &filter) in group.filters.iter().enumerate() {
+                sources[filter as usize] = (index, f);
+            }
+        }
+        Self(sources)
+    }
+
+    /// The channel that an output is made of.
+    pub(super) fn channel(&self, conv: &Conv<'_>, output: &Lane) -> u32 {
+        conv.groups[self.0[output.channel as usize].0].channels[0]
+    }
+}
+
+/// The windows of a depthwise convolution.
+pub(super) fn window(conv: &Conv<'_>) -> Window {
+    Window { kernel: conv.kernel, stride: conv.stride, dilation: conv.dilation, pad: [conv.pad[0], conv.pad[1]] }
 }

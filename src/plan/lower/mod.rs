@@ -3,6 +3,7 @@
 mod channelwise;
 mod conv;
 mod elements;
+mod fused;
 
 use super::{
     choose::Kernels,

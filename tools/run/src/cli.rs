@@ -41,10 +41,6 @@ pub struct RunArgs {
     #[command(flatten)]
     pub engine: EngineArgs,
 
-    /// Accepted for later: no layers are fused into bands of rows yet, so it changes nothing
-    #[arg(long)]
-    pub no_fuse: bool,
-
     /// Raw input: a .npy file of little-endian f32 in C order; its shape is the shape to run with. Repeat for several inputs
     #[arg(long, value_name = "[NAME=]FILE.npy", requires = "output")]
     pub tensor: Vec<PathBuf>,
@@ -121,10 +117,6 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub engine: EngineArgs,
 
-    /// Accepted for later: no layers are fused into bands of rows yet, so it changes nothing
-    #[arg(long)]
-    pub no_fuse: bool,
-
     /// Show every layer: kernel, shape, groups, multiply-adds, time, share of the core's peak
     #[arg(long)]
     pub layers: bool,
@@ -157,6 +149,10 @@ pub struct EngineArgs {
     /// Most memory for weights and activations, in bytes or as 8MB, 8MiB, 1.5GB ...
     #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = parse_bytes)]
     pub memory_limit: u64,
+
+    /// Run layer by layer: fuse none into bands of rows that stay in cache; the output is the same, bit for bit
+    #[arg(long)]
+    pub no_fuse: bool,
 }
 
 impl EngineArgs {
@@ -165,7 +161,8 @@ impl EngineArgs {
     /// # Errors
     /// If the instruction set is not available.
     pub fn options(&self) -> Result<Options, Stop> {
-        Ok(Options { isa: self.isa.resolve()?, memory_limit: self.memory_limit, ..Options::default() })
+        let isa = self.isa.resolve()?;
+        Ok(Options { isa, memory_limit: self.memory_limit, fuse: !self.no_fuse, ..Options::default() })
     }
 }
 

@@ -54,6 +54,7 @@ fn json(report: &Report) -> String {
         op: &'a str,
         kernel: &'a str,
         macs: u64,
+        fused_with_next: bool,
         groups: Vec<Group>,
     }
     #[derive(Serialize)]
@@ -72,7 +73,14 @@ fn json(report: &Report) -> String {
         layers: report
             .layers
             .iter()
-            .map(|l| Layer { name: &l.name, op: l.op, kernel: &l.kernel, macs: l.macs, groups: layer(l) })
+            .map(|l| Layer {
+                name: &l.name,
+                op: l.op,
+                kernel: &l.kernel,
+                macs: l.macs,
+                fused_with_next: l.fused_with_next,
+                groups: layer(l),
+            })
             .collect(),
     };
     let json = serde_json::to_string(&whole).unwrap_or_else(|error| unreachable!("strings and numbers: {error}"));
@@ -150,8 +158,8 @@ fn describe_input(input: &Input) -> String {
 
 /// The table of layers. Groups come last: they may be many.
 fn layers(layers: &[LayerReport]) -> String {
-    let head =
-        ["layer", "op", "kernel", "output", "multiply-adds", "moves", "groups (channels->filters)"].map(str::to_owned);
+    let head = ["layer", "op", "kernel", "output", "multiply-adds", "moves", "fused", "groups (channels->filters)"]
+        .map(str::to_owned);
     let row = |layer: &LayerReport| {
         [
             printable(&layer.name),
@@ -160,11 +168,12 @@ fn layers(layers: &[LayerReport]) -> String {
             layer.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x"),
             thousands(layer.macs),
             if layer.moves_data { "yes" } else { "" }.to_owned(),
+            if layer.fused_with_next { "with next" } else { "" }.to_owned(),
             groups(&layer.groups),
         ]
     };
     let rows: Vec<_> = iter::once(head).chain(layers.iter().map(row)).collect();
-    let widths: [usize; 7] =
+    let widths: [usize; 8] =
         std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
     let mut text = String::new();
     for row in &rows {

@@ -79,6 +79,7 @@ struct Layer {
     macs: u64,
     us: f64,
     gflops: f64,
+    fused_with_next: bool,
     #[serde(skip)]
     op: &'static str,
 }
@@ -233,9 +234,15 @@ fn layers(bench: &mut Bench, plan: &Plan, runs: usize) -> (Vec<Layer>, Vec<Span>
         times.sort_by(f64::total_cmp);
         times.get(times.len() / 2).copied().unwrap_or(0.0)
     };
+    // Layers that run in bands together are timed as one: the time stands at the last, and its rate is that of all.
+    let mut macs = 0;
     let layers = report.layers.iter().zip(&mut times).map(|(layer, times)| {
         let us = median(times);
-        let gflops = if us > 0.0 { 2e-3 * layer.macs as f64 / us } else { 0.0 };
+        macs += layer.macs;
+        let gflops = if us > 0.0 { 2e-3 * macs as f64 / us } else { 0.0 };
+        if !layer.fused_with_next {
+            macs = 0;
+        }
         Layer {
             name: layer.name.clone(),
             kernel: layer.kernel.clone(),
@@ -244,6 +251,7 @@ fn layers(bench: &mut Bench, plan: &Plan, runs: usize) -> (Vec<Layer>, Vec<Span>
             macs: layer.macs,
             us,
             gflops,
+            fused_with_next: layer.fused_with_next,
             op: layer.op,
         }
     });

@@ -67,14 +67,22 @@ fn layers(text: &mut String, report: &Report) {
     );
     for layer in layers {
         let shape = layer.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
-        let _ = writeln!(
+        let _ = write!(
             text,
-            "{:name$}  {:18}  {:kernel$}  {shape:>18}  {:>6}  {:>9.3}  {:>9.1}  {:>5.1}%  {:>8.1}  {:>5.1}%",
+            "{:name$}  {:18}  {:kernel$}  {shape:>18}  {:>6}  {:>9.3}  ",
             printable(&layer.name),
             layer.op,
             layer.kernel,
             layer.groups,
             layer.macs as f64 / 1e6,
+        );
+        if layer.fused_with_next {
+            let _ = writeln!(text, "{:>9}", "fused");
+            continue;
+        }
+        let _ = writeln!(
+            text,
+            "{:>9.1}  {:>5.1}%  {:>8.1}  {:>5.1}%",
             layer.us,
             100.0 * layer.us / total,
             layer.gflops,
