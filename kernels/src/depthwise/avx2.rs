@@ -1,4 +1,4 @@
-//! AVX2: nine weights, three inputs and three sums fill 15 of 16 registers in the 3x3 kernels.
+//! AVX2: nine weights, three inputs and three sums fill 15 of 16 registers in the 3x3 kernels; seven sums, five weights and an input 13 in the 5x5 ones.
 
 use super::{
     Call, Kernel,
@@ -11,15 +11,19 @@ use std::{arch::x86_64::*, hint::black_box};
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x8-avx2",
     isa: Isa::Avx2,
-    three: [three::<1>, three::<2>],
+    three: [own::<3, 1>, own::<3, 2>],
+    five: [own::<5, 1>, own::<5, 2>],
     any: [any::<1>, any::<2>, any::<0>],
 };
 
 impl Variant for Avx2 {
     #[inline(always)]
-    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: &Strip<'_, E>) {
+    unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKED: bool>(
+        self,
+        strip: &Strip<'_, E>,
+    ) {
         // SAFETY: the caller's promise, and the value proves that the CPU has the features.
-        unsafe { black_box(run::<E, STRIDE, MASKED> as unsafe fn(Avx2, &Strip<'_, E>))(self, strip) }
+        unsafe { black_box(run::<E, K, STRIDE, MASKED> as unsafe fn(Avx2, &Strip<'_, E>))(self, strip) }
     }
     #[inline(always)]
     fn deal(self, a: __m256, b: __m256) -> (__m256, __m256) {
@@ -36,17 +40,17 @@ impl Variant for Avx2 {
 /// # Safety
 /// As for [`Strip::run`], and the CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn run<E: Ending<Avx2>, const STRIDE: usize, const MASKED: bool>(s: Avx2, strip: &Strip<'_, E>) {
+unsafe fn run<E: Ending<Avx2>, const K: usize, const STRIDE: usize, const MASKED: bool>(s: Avx2, strip: &Strip<'_, E>) {
     // SAFETY: the caller's promise.
-    unsafe { strip.run::<_, STRIDE, MASKED>(s) }
+    unsafe { strip.run::<_, K, STRIDE, MASKED>(s) }
 }
 
 /// # Safety
-/// As for [`body::three`], and the CPU has AVX2 and FMA.
+/// As for [`body::own`], and the CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn three<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
+unsafe fn own<const K: usize, const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { body::three::<_, STRIDE>(Avx2::assume(), call, weights, arena) }
+    unsafe { body::own::<_, K, STRIDE>(Avx2::assume(), call, weights, arena) }
 }
 
 /// # Safety

@@ -11,15 +11,19 @@ use std::{arch::x86_64::*, hint::black_box};
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x16-avx512",
     isa: Isa::Avx512,
-    three: [three::<1>, three::<2>],
+    three: [own::<3, 1>, own::<3, 2>],
+    five: [own::<5, 1>, own::<5, 2>],
     any: [any::<1>, any::<2>, any::<0>],
 };
 
 impl Variant for Avx512 {
     #[inline(always)]
-    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: &Strip<'_, E>) {
+    unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKED: bool>(
+        self,
+        strip: &Strip<'_, E>,
+    ) {
         // SAFETY: the caller's promise, and the value proves that the CPU has the features.
-        unsafe { black_box(run::<E, STRIDE, MASKED> as unsafe fn(Avx512, &Strip<'_, E>))(self, strip) }
+        unsafe { black_box(run::<E, K, STRIDE, MASKED> as unsafe fn(Avx512, &Strip<'_, E>))(self, strip) }
     }
     #[inline(always)]
     fn deal(self, a: __m512, b: __m512) -> (__m512, __m512) {
@@ -39,17 +43,20 @@ impl Variant for Avx512 {
 /// # Safety
 /// As for [`Strip::run`], and the CPU has AVX-512 F, BW, DQ and VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn run<E: Ending<Avx512>, const STRIDE: usize, const MASKED: bool>(s: Avx512, strip: &Strip<'_, E>) {
+unsafe fn run<E: Ending<Avx512>, const K: usize, const STRIDE: usize, const MASKED: bool>(
+    s: Avx512,
+    strip: &Strip<'_, E>,
+) {
     // SAFETY: the caller's promise.
-    unsafe { strip.run::<_, STRIDE, MASKED>(s) }
+    unsafe { strip.run::<_, K, STRIDE, MASKED>(s) }
 }
 
 /// # Safety
-/// As for [`body::three`], and the CPU has AVX-512 F, BW, DQ and VL.
+/// As for [`body::own`], and the CPU has AVX-512 F, BW, DQ and VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn three<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
+unsafe fn own<const K: usize, const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { body::three::<_, STRIDE>(Avx512::assume(), call, weights, arena) }
+    unsafe { body::own::<_, K, STRIDE>(Avx512::assume(), call, weights, arena) }
 }
 
 /// # Safety

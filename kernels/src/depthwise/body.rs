@@ -1,4 +1,4 @@
-//! The bodies of every variant: 3x3 windows of stride one and two, and any others.
+//! The bodies of every variant for windows of their own: 3x3 and 5x5, of stride one and two.
 
 use super::Call;
 use crate::{
@@ -15,7 +15,7 @@ pub(super) trait Variant: Simd {
     ///
     /// # Safety
     /// As for [`Strip::run`].
-    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: &Strip<'_, E>);
+    unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKED: bool>(self, strip: &Strip<'_, E>);
 
     /// The elements with even and with odd index of `a` and `b`, both in the same order, which may be any that is cheap.
     #[inline(always)]
@@ -40,18 +40,31 @@ pub(super) fn is_three(window: &Window, input: &Image, output: &Image) -> bool {
         && (output.height - 1) * stride + 2 <= input.height + window.pad[0]
 }
 
-/// Goes down a strip and loads each input row once, for the sums of all output rows whose windows hold it. So only weights, sums and one row of inputs
-/// are in registers.
+/// Whether [`own`] computes it with a window of five: without dilation, of stride one or two.
+pub(super) fn is_five(window: &Window) -> bool {
+    let stride = window.stride[0];
+    stride <= 2 && *window == Window { kernel: [5; 2], stride: [stride; 2], dilation: [1; 2], pad: window.pad }
+}
+
+/// The windows that have a body of their own, of `K` columns, strip by strip.
+///
+/// With three: goes down a strip and loads each input row once, for the sums of all output rows whose windows hold it. So only weights, sums and one row of inputs
+/// are in registers. With five: goes through the window's columns, with the sums of some output rows and a column of weights in registers.
 ///
 /// # Safety
-/// As for [`crate::call::Run::run`]; the call is what [`is_three`] says, with this stride.
+/// As for [`crate::call::Run::run`]; the call is what [`is_three`] or [`is_five`] says, with this stride.
 #[inline(always)]
-pub(super) unsafe fn three<S: Variant, const STRIDE: usize>(s: S, call: &Call, weights: *const f32, arena: *mut f32) {
+pub(super) unsafe fn own<S: Variant, const K: usize, const STRIDE: usize>(
+    s: S,
+    call: &Call,
+    weights: *const f32,
+    arena: *mut f32,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         match (call.epilogue.first.bounds(), &call.epilogue.residual) {
-            (Some(bounds), None) => planes::<S, STRIDE>(s, call, weights, arena, Bounded(bounds)),
-            _ => planes::<S, STRIDE>(s, call, weights, arena, Any { epilogue: &call.epilogue, weights, arena }),
+            (Some(bounds), None) => planes::<S, K, STRIDE>(s, call, weights, arena, Bounded(bounds)),
+            _ => planes::<S, K, STRIDE>(s, call, weights, arena, Any { epilogue: &call.epilogue, weights, arena }),
         }
     }
 }
@@ -60,9 +73,9 @@ pub(super) unsafe fn three<S: Variant, const STRIDE: usize>(s: S, call: &Call, w
 const BLOCK: usize = 4096;
 
 /// # Safety
-/// As for [`three`].
+/// As for [`own`].
 #[inline(always)]
-unsafe fn planes<S: Variant, const STRIDE: usize>(
+unsafe fn planes<S: Variant, const K: usize, const STRIDE: usize>(
     s: S,
     call: &Call,
     weights: *const f32,
@@ -76,13 +89,13 @@ unsafe fn planes<S: Variant, const STRIDE: usize>(
         for column in strips(call.output.width, S::LANES) {
             let left = (column * STRIDE) as isize - pad;
             let strip = Strip { call, weights, arena, column, left, channels: channels.clone(), ending };
-            let whole = left >= 0 && left + ((S::LANES - 1) * STRIDE + 3) as isize <= width;
+            let whole = left >= 0 && left + ((S::LANES - 1) * STRIDE + K) as isize <= width;
             // SAFETY: the loads stay within rows of the input: all lanes do, or those that the masks leave.
             unsafe {
                 if whole {
-                    s.run::<_, STRIDE, false>(&strip);
+                    s.run::<_, K, STRIDE, false>(&strip);
                 } else {
-                    s.run::<_, STRIDE, true>(&strip);
+                    s.run::<_, K, STRIDE, true>(&strip);
                 }
             }
         }
@@ -103,14 +116,97 @@ pub(super) struct Strip<'a, E> {
 
 impl<E> Strip<'_, E> {
     /// # Safety
-    /// As for [`three`]; with `MASKED` false, all lanes of all loads lie in the image.
+    /// As for [`own`]; with `MASKED` false, all lanes of all loads lie in the image.
     #[inline(always)]
-    pub(super) unsafe fn run<S: Variant, const STRIDE: usize, const MASKED: bool>(&self, s: S)
+    pub(super) unsafe fn run<S: Variant, const K: usize, const STRIDE: usize, const MASKED: bool>(&self, s: S)
     where
         E: Ending<S>,
     {
         // SAFETY: the caller's promise.
-        unsafe { if STRIDE == 1 { self.dense::<S, MASKED>(s) } else { self.strided::<S, MASKED>(s) } }
+        unsafe {
+            match (K, STRIDE) {
+                (3, 1) => self.dense::<S, MASKED>(s),
+                (3, _) => self.strided::<S, MASKED>(s),
+                (_, 1) => self.columns::<S, K, STRIDE, 7, MASKED>(s),
+                _ => self.columns::<S, K, STRIDE, 4, MASKED>(s),
+            }
+        }
+    }
+
+    /// A strip of windows of `K` columns, `R` output rows after the other: as many as divide the usual heights and the compiler still unrolls.
+    ///
+    /// # Safety
+    /// As for [`Self::run`].
+    #[inline(always)]
+    unsafe fn columns<S: Variant, const K: usize, const STRIDE: usize, const R: usize, const MASKED: bool>(&self, s: S)
+    where
+        E: Ending<S>,
+    {
+        let height = self.call.output.height;
+        for channel in self.channels.clone() {
+            let whole = height / R * R;
+            // SAFETY: rows of the output, and the caller's promise.
+            unsafe {
+                for row in (0..whole).step_by(R) {
+                    self.rows::<S, K, STRIDE, R, MASKED>(s, channel, row);
+                }
+                for row in whole..height {
+                    self.rows::<S, K, STRIDE, 1, MASKED>(s, channel, row);
+                }
+            }
+        }
+    }
+
+    /// The `R` output rows from `row` on of a channel: for each column of the window the rows of the input, top to bottom.
+    ///
+    /// # Safety
+    /// As for [`Self::run`]; the rows are in the output.
+    #[inline(always)]
+    unsafe fn rows<S: Variant, const K: usize, const STRIDE: usize, const R: usize, const MASKED: bool>(
+        &self,
+        s: S,
+        channel: usize,
+        row: usize,
+    ) where
+        E: Ending<S>,
+    {
+        let Self { call, arena, weights, .. } = *self;
+        let (x_pitch, x_height) = (call.input.pitch, call.input.height as isize);
+        let top = (row * STRIDE) as isize - call.window.pad[0] as isize;
+        // SAFETY: the caller's promise; only rows of the input are read.
+        unsafe {
+            let w = weights.add(call.weights as usize + channel * K * K);
+            let x = arena.add(call.x.offsets()[channel] as usize).cast_const().wrapping_offset(self.left);
+            let mut sums = [s.splat(*weights.add(call.bias as usize + channel)); R];
+            for column in 0..K {
+                let mut taps = [s.splat(0.0); K];
+                for (i, tap) in taps.iter_mut().enumerate() {
+                    *tap = s.splat(*w.add(i * K + column));
+                }
+                let masks = [self.mask(s, column as isize), self.mask(s, (column + S::LANES) as isize)];
+                for r in 0..(R - 1) * STRIDE + K {
+                    let at = top + r as isize;
+                    if at < 0 || at >= x_height {
+                        continue;
+                    }
+                    let p = x.wrapping_offset(at * x_pitch as isize).wrapping_add(column);
+                    let mut input = load::<S, MASKED>(s, p, masks[0]);
+                    if STRIDE == 2 {
+                        input = s.deal(input, load::<S, MASKED>(s, p.wrapping_add(S::LANES), masks[1])).0;
+                    }
+                    for (t, sum) in sums.iter_mut().enumerate() {
+                        if let Some(&tap) = r.checked_sub(t * STRIDE).and_then(|i| taps.get(i)) {
+                            *sum = s.fma(input, tap, *sum);
+                        }
+                    }
+                }
+            }
+            let y = arena.add(call.y[channel] as usize + self.column);
+            for (t, sum) in sums.into_iter().enumerate() {
+                let sum = if STRIDE == 2 { s.settle(sum) } else { sum };
+                self.store(s, y, (row + t) * call.output.pitch, channel, sum);
+            }
+        }
     }
 
     /// A strip with stride one.
@@ -205,7 +301,7 @@ impl<E> Strip<'_, E> {
     }
 
     /// # Safety
-    /// As for [`three`].
+    /// As for [`own`].
     #[inline(always)]
     unsafe fn channel<S: Simd>(&self, s: S, channel: usize) -> Channel<S> {
         let Self { call, arena, weights, .. } = *self;

@@ -7,7 +7,7 @@ use crate::{
     window::strips,
 };
 
-/// Any window, with a horizontal stride of `STRIDE`, or of any if that is zero. Sums in the same order as [`super::body::three`].
+/// Any window, with a horizontal stride of `STRIDE`, or of any if that is zero. Sums in the same order as [`super::body::own`] with three columns.
 ///
 /// # Safety
 /// As for [`crate::call::Run::run`]; the stride is what the const parameter says.

@@ -3,7 +3,8 @@
 //!
 //! Planes have no border: what lies outside the image counts as zero and is not touched. A row of at least one vector is written exactly; the vector
 //! of a narrower row overruns it, and the next row overwrites that. Every variant sums in the same order: `((bias + chain 0) + chain 1) + ...` with one
-//! chain of multiply-adds for each row of the window, columns in order (chain 0 starts from the bias); rows outside the image are left out.
+//! chain of multiply-adds for each row of the window, columns in order (chain 0 starts from the bias); 5x5 windows of stride one or two in one chain from the
+//! bias on, column by column, rows in order. Rows outside the image are left out.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -30,6 +31,8 @@ pub struct Kernel {
     pub isa: Isa,
     /// For the usual 3x3 windows, of stride one and two.
     three: [Entry; 2],
+    /// For 5x5 windows, of stride one and two.
+    five: [Entry; 2],
     /// For all others, of a horizontal stride of one, of two, and of more.
     any: [Entry; 3],
 }
@@ -51,7 +54,13 @@ pub fn available() -> impl Iterator<Item = &'static Kernel> {
 impl Kernel {
     fn entry(&self, window: &Window, input: &Image, output: &Image) -> Entry {
         let stride = window.stride[1];
-        if body::is_three(window, input, output) { self.three[stride - 1] } else { self.any[stride.min(3) - 1] }
+        if body::is_three(window, input, output) {
+            self.three[stride - 1]
+        } else if body::is_five(window) {
+            self.five[stride - 1]
+        } else {
+            self.any[stride.min(3) - 1]
+        }
     }
 }
 

@@ -11,30 +11,37 @@ use std::hint::black_box;
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x8-portable",
     isa: Isa::Portable,
-    three: [three::<1>, three::<2>],
+    three: [own::<3, 1>, own::<3, 2>],
+    five: [own::<5, 1>, own::<5, 2>],
     any: [any::<1>, any::<2>, any::<0>],
 };
 
 impl Variant for Portable {
     #[inline(always)]
-    unsafe fn run<E: Ending<Self>, const STRIDE: usize, const MASKED: bool>(self, strip: &Strip<'_, E>) {
+    unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKED: bool>(
+        self,
+        strip: &Strip<'_, E>,
+    ) {
         // SAFETY: the caller's promise.
-        unsafe { black_box(run::<E, STRIDE, MASKED> as unsafe fn(Portable, &Strip<'_, E>))(self, strip) }
+        unsafe { black_box(run::<E, K, STRIDE, MASKED> as unsafe fn(Portable, &Strip<'_, E>))(self, strip) }
     }
 }
 
 /// # Safety
 /// As for [`Strip::run`].
-unsafe fn run<E: Ending<Portable>, const STRIDE: usize, const MASKED: bool>(s: Portable, strip: &Strip<'_, E>) {
+unsafe fn run<E: Ending<Portable>, const K: usize, const STRIDE: usize, const MASKED: bool>(
+    s: Portable,
+    strip: &Strip<'_, E>,
+) {
     // SAFETY: the caller's promise.
-    unsafe { strip.run::<_, STRIDE, MASKED>(s) }
+    unsafe { strip.run::<_, K, STRIDE, MASKED>(s) }
 }
 
 /// # Safety
-/// As for [`body::three`].
-unsafe fn three<const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
+/// As for [`body::own`].
+unsafe fn own<const K: usize, const STRIDE: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { body::three::<_, STRIDE>(Portable, call, weights, arena) }
+    unsafe { body::own::<_, K, STRIDE>(Portable, call, weights, arena) }
 }
 
 /// # Safety
