@@ -80,13 +80,20 @@ pub(super) fn band(conv: &Conv<'_>, height: usize, output: Range<usize>) -> Band
     Band { output, input: begin.saturating_sub(top).min(end)..end, pad: top.saturating_sub(begin) }
 }
 
-/// The runs of `net` that are worth fusing, for `parts` threads.
-pub(super) fn runs(net: &Net<'_>, live: &Live, layouts: &[Layout], caches: Caches, parts: usize) -> Vec<Run> {
+/// The runs of `net` that are worth fusing, for `parts` threads and vectors of `lanes` floats.
+pub(super) fn runs(
+    net: &Net<'_>,
+    live: &Live,
+    layouts: &[Layout],
+    caches: Caches,
+    lanes: usize,
+    parts: usize,
+) -> Vec<Run> {
     let readers = readers(net, live);
     let mut runs = Vec::new();
     let mut first = 0;
     while first + 2 < net.steps.len() {
-        let run = run(net, live, layouts, &readers, caches, parts, first);
+        let run = run(net, live, layouts, &readers, (caches, lanes), parts, first);
         first += if run.is_some() { 3 } else { 1 };
         runs.extend(run);
     }
@@ -114,7 +121,7 @@ fn run(
     live: &Live,
     layouts: &[Layout],
     readers: &[usize],
-    caches: Caches,
+    (caches, lanes): (Caches, usize),
     parts: usize,
     first: usize,
 ) -> Option<Run> {
@@ -146,7 +153,7 @@ fn run(
     // Bands as high as half of the second-level cache allows, of equal height, that end where vectors of the projection end.
     let per_row = (made.planes * made.pitch + FEWEST_FILTERS * conv.stride[0] * expanded.pitch) * bytes;
     let most = (caches.l2 / 2 / per_row).max(FEWEST_ROWS);
-    let quantum = ALIGN / greatest_common_divisor(ALIGN, made.pitch);
+    let quantum = lanes / greatest_common_divisor(lanes, made.pitch);
     let height_of_band = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(quantum);
     let bands = rows.div_ceil(height_of_band);
     let input_rows = (height_of_band - 1) * conv.stride[0] + (conv.kernel[0] - 1) * conv.dilation[0] + 1;

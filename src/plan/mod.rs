@@ -143,7 +143,11 @@ impl Plan {
         let pool = pool(&options.threads)?;
         let parts = pool.as_ref().map_or(1, |pool| pool.current_num_threads());
         let caches = options.caches.unwrap_or_else(Caches::of_this_machine);
-        let runs = if options.fuse { fuse::runs(&net, &live, &layouts, caches, parts) } else { Vec::new() };
+        let runs = if options.fuse {
+            fuse::runs(&net, &live, &layouts, caches, kernels.pointwise.isa.lanes(), parts)
+        } else {
+            Vec::new()
+        };
         let mut lifetimes = arena::lifetimes(&net, &live);
         arena::join(&mut lifetimes, runs.iter().map(fuse::Run::steps));
         let mut sizes: Vec<usize> = layouts.iter().map(|layout| layout.len).collect();

@@ -48,7 +48,7 @@ impl Lower<'_, '_> {
     ) -> Result<(), CallError> {
         let kernel = self.kernels.elementwise;
         let [.., h, w] = step.output.shape.nchw().unwrap_or([1; 4]);
-        let pixels = if h * w == 1 { 1 } else { run_of([h, w], self.places.pitch(&step.output)) };
+        let pixels = if h * w == 1 { 1 } else { run_of([h, w], self.places.pitch(&step.output), kernel.isa.lanes()) };
         // A small operand may come first: both operations commute.
         let is_small = |value: &Value| h * w > 1 && value.shape.nchw().is_some_and(|[.., h, w]| h * w == 1);
         let [first, second] = match &step.inputs[..] {

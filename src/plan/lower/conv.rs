@@ -147,7 +147,7 @@ impl Lower<'_, '_> {
         let conv = stored.conv;
         let kernel = self.kernels.pointwise;
         let [images, _, h, w] = step.output.shape.nchw().unwrap_or([1; 4]);
-        let pixels = run_of([h, w], self.places.layouts[step.storage as usize].pitch);
+        let pixels = run_of([h, w], self.places.layouts[step.storage as usize].pitch, kernel.isa.lanes());
         let tiles: Vec<_> = choose::tiles(members.filters.len(), kernel.max_filters()).collect();
         let block = choose::block_pixels(pixels, members.channels.len() * conv.taps(), tiles.len());
         let packed: Vec<Packed> =

@@ -13,7 +13,7 @@ impl Lower<'_, '_> {
             (shape.nchw().unwrap_or([1; 4]), axis, input.lanes(), output.lanes())
             && h * w > 1
         {
-            let pixels = run_of([h, w], self.places.pitch(input));
+            let pixels = run_of([h, w], self.places.pitch(input), kernel.isa.lanes());
             for image in 0..images {
                 let spec = softmax::Spec { pixels, n, x: list(self.planes(x, image)), y: &self.planes(y, image) };
                 calls.add(kernel.name, softmax::Call::new(kernel, spec)?);

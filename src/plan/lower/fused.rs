@@ -178,7 +178,7 @@ impl Lower<'_, '_> {
         let [.., width] = self.places.dims[step.storage as usize];
         let pitch = self.places.layouts[step.storage as usize].pitch;
         let end = (band.input.end - 1) * pitch + width;
-        band.input.start * pitch / ALIGN * ALIGN..end.next_multiple_of(ALIGN)
+        band.input.start * pitch / ALIGN * ALIGN..end.next_multiple_of(self.kernels.pointwise.isa.lanes())
     }
 
     fn depthwise_band(
@@ -232,7 +232,7 @@ impl Lower<'_, '_> {
             epilogue.residual = epilogue.residual.map(|residual| moved(&residual, begin));
             let y = moved(&list(self.planes(&tile.outputs, image)), begin);
             let spec = pointwise::Spec {
-                pixels: ((band.output.len() - 1) * pitch + width).next_multiple_of(ALIGN),
+                pixels: ((band.output.len() - 1) * pitch + width).next_multiple_of(self.kernels.pointwise.isa.lanes()),
                 weights: tile.weights,
                 bias: tile.bias,
                 x: list(channels.iter().map(plane).collect()),

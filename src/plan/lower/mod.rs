@@ -153,7 +153,7 @@ fn list(offsets: Vec<u32>) -> Planes {
     offsets.into()
 }
 
-/// Pixels of a run over whole planes, in whole vectors of any kernel.
-fn run_of([h, w]: [usize; 2], pitch: usize) -> usize {
-    ((h - 1) * pitch + w).next_multiple_of(flgc_kernels::ALIGN)
+/// Pixels of a run over whole planes, in whole vectors.
+fn run_of([h, w]: [usize; 2], pitch: usize, lanes: usize) -> usize {
+    ((h - 1) * pitch + w).next_multiple_of(lanes)
 }
