@@ -76,7 +76,7 @@ fn depthwise(kernel: &'static depthwise::Kernel, [channels, size, k, stride]: [u
 
 /// `from` planes of `pixels` to `to` planes in `groups` equal groups; filters in tiles of at most `tile`.
 fn pointwise(kernel: &'static pointwise::Kernel, [from, to, pixels]: [usize; 3], groups: usize, tile: usize) -> Layer {
-    let (stride, run) = (plane(pixels), pixels.next_multiple_of(16));
+    let (stride, run) = (plane(pixels), pixels.next_multiple_of(kernel.isa.lanes()));
     let mut weights = WeightsBuilder::with_capacity(0);
     let mut calls = Vec::new();
     let split = |all: usize, part: usize, parts: usize| part * all / parts..(part + 1) * all / parts;

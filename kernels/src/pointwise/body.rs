@@ -5,6 +5,7 @@ use crate::{
     simd::Simd,
     tile::{Finish, accumulate},
 };
+use std::ops::Range;
 
 /// Tiles of `F` filters by `P` vectors along the run of pixels, and smaller ones for the rest.
 ///
@@ -20,34 +21,37 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let finish = Finish::new(s, &call.y, &call.epilogue, weights, arena);
-        let rest = tiles::<S, F, P>(s, call, 0, &finish, weights, arena);
-        let rest = if P > 4 { tiles::<S, F, 4>(s, call, rest, &finish, weights, arena) } else { rest };
-        let rest = if P > 2 { tiles::<S, F, 2>(s, call, rest, &finish, weights, arena) } else { rest };
-        tiles::<S, F, 1>(s, call, rest, &finish, weights, arena);
+        let vectors = call.pixels / S::LANES;
+        // Four and one are three and two: a tile of one vector has too few sums to keep the units busy.
+        let whole = if P == 4 && vectors > 4 && vectors % 4 == 1 { vectors - 5 } else { vectors };
+        let rest = tiles::<S, F, P>(s, call, 0..whole, &finish, weights, arena);
+        let rest = if P > 4 { tiles::<S, F, 4>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
+        let rest = if P > 3 { tiles::<S, F, 3>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
+        let rest = if P > 2 { tiles::<S, F, 2>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
+        tiles::<S, F, 1>(s, call, rest..vectors, &finish, weights, arena);
     }
 }
 
-/// As many tiles of `P` vectors as fit behind pixel `begin`; gives where the rest begins.
+/// As many tiles of `P` vectors as fit in these vectors of the run; gives where the rest begins.
 ///
 /// # Safety
-/// As for [`run`].
+/// As for [`run`]; the run has these vectors.
 #[inline(always)]
 unsafe fn tiles<S: Simd, const F: usize, const P: usize>(
     s: S,
     call: &Call,
-    begin: usize,
+    vectors: Range<usize>,
     finish: &Finish<S, F>,
     weights: *const f32,
     arena: *mut f32,
 ) -> usize {
-    let size = P * S::LANES;
-    let end = begin + (call.pixels - begin) / size * size;
-    for p in (begin..end).step_by(size) {
+    let end = vectors.start + vectors.len() / P * P;
+    for first in (vectors.start..end).step_by(P) {
         // SAFETY: `Extents` covers all pixels of every plane, from `shift` on.
         unsafe {
             let (mut at, mut x) = ([0; P], [arena.cast_const(); P]);
             for v in 0..P {
-                at[v] = call.shift as usize + p + v * S::LANES;
+                at[v] = call.shift as usize + (first + v) * S::LANES;
                 x[v] = arena.add(at[v]);
             }
             let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
