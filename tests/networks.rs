@@ -186,7 +186,7 @@ fn fused_layers_take_less_memory() {
     let caches = Some(Caches::default());
     let arena =
         |fuse| Plan::new(&model, &Options { fuse, caches, ..Options::default() }).unwrap().report().memory.arena;
-    assert!(arena(true) * 2 < arena(false), "{} bytes fused, {} apart", arena(true), arena(false));
+    assert!(arena(true) * 3 < arena(false) * 2, "{} bytes fused, {} apart", arena(true), arena(false));
 }
 
 #[test]

@@ -15,6 +15,9 @@ use super::{
 use flgc_kernels::ALIGN;
 use std::ops::Range;
 
+/// Second-level caches that the expansion's planes have to fill before bands pay. Measured with MobileNetV2-FLGC8 on Zen 3 (512 KiB), the three layers together,
+/// fused and not: 4.8 MB 340 and 440 us; 1.8 MB 270 and 250 us, with stride 2 148 and 151 us; 0.6 MB 118 and 101 us.
+const FAR: usize = 4;
 /// Fewest rows of a band: below that the calls' own cost and the rows computed twice eat up what the caches give.
 const FEWEST_ROWS: usize = 4;
 /// Fewest filters of a chunk: a tile of any kernel.
@@ -146,13 +149,12 @@ fn run(
     }
     let [expanded, made] = [expand, depthwise].map(|step| &layouts[step.storage as usize]);
     let bytes = size_of::<f32>();
-    // What fits stays in cache by itself.
-    if expanded.planes * expanded.stride * bytes <= caches.l2 {
+    if expanded.planes * expanded.stride * bytes <= FAR * caches.l2 {
         return None;
     }
-    // Bands as high as half of the second-level cache allows, of equal height, that end where vectors of the projection end.
+    // Bands as high as the second-level cache allows, of equal height, that end where vectors of the projection end.
     let per_row = (made.planes * made.pitch + FEWEST_FILTERS * conv.stride[0] * expanded.pitch) * bytes;
-    let most = (caches.l2 / 2 / per_row).max(FEWEST_ROWS);
+    let most = (caches.l2 / per_row).max(FEWEST_ROWS);
     let quantum = lanes / greatest_common_divisor(lanes, made.pitch);
     let height_of_band = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(quantum);
     let bands = rows.div_ceil(height_of_band);
