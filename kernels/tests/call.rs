@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use flgc_kernels::{
-    Arena, Call, CallError, CallSet, Epilogue, Fork,
+    Arena, Call, CallError, CallSet, Epilogue, Fork, chain,
     pointwise::{self, Spec},
 };
 
@@ -37,6 +37,41 @@ fn overlaps_are_refused() {
     refused(vec![call(&[0], 16, Some(31))], 16..32, 31..47);
     // A call's output and another's input, which is among many.
     refused(vec![call(&[0, 200, 100, 300], 16, None), call(&[0], 108, None)], 108..124, 100..116);
+}
+
+/// A chain: from `x` to the scratch plane at `scratch`, from there to `y`, and the same again from sixteen floats later.
+fn bands(x: u32, scratch: u32, y: u32) -> Call {
+    let steps = [(x, scratch), (scratch, y), (x + 16, scratch), (scratch, y + 16)];
+    let sets = steps.map(|(from, to)| CallSet::new(vec![call(&[from], to, None)]).unwrap());
+    chain::Call::new(sets.into()).unwrap().into()
+}
+
+#[test]
+fn chains_use_their_scratch_memory_again_and_give_what_their_calls_give() {
+    let set = CallSet::new(vec![bands(0, 100, 200), bands(32, 120, 232)]).unwrap();
+    assert_eq!(set.arena_end(), 264);
+    let mut arena = arena(&(0..300).map(|i| i as f32).collect::<Vec<_>>());
+    let weights = weights(&[1.0; 17]);
+    set.run(&weights, &mut arena);
+    // Each call adds one: bias one, weight one.
+    let expected: Vec<f32> = (0..64).map(|i| i as f32 + 2.0).collect();
+    assert_eq!(&arena.as_slice()[200..264], expected);
+    set.run_parts(2, &Threads, &weights, &mut arena);
+    assert_eq!(&arena.as_slice()[200..264], expected);
+}
+
+#[test]
+fn chains_that_touch_each_other_are_refused() {
+    let refused = |calls: Vec<Call>, written, other| {
+        assert_eq!(CallSet::new(calls).unwrap_err(), CallError::Overlap { written, other });
+    };
+    // One scratch memory for both, an output in the other's scratch memory, an output that the other reads.
+    refused(vec![bands(0, 100, 200), bands(32, 110, 232)], 100..116, 110..126);
+    refused(vec![bands(0, 100, 200), bands(32, 215, 300)], 200..232, 215..231);
+    refused(vec![bands(0, 100, 200), bands(231, 120, 300)], 200..232, 231..263);
+    // Beside an ordinary call: where it reads scratch memory.
+    refused(vec![bands(0, 100, 200), call(&[90], 300, None)], 100..116, 90..106);
+    assert!(CallSet::new(vec![bands(0, 100, 200), call(&[0, 84], 300, None)]).is_ok());
 }
 
 #[test]
