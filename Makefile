@@ -1,6 +1,6 @@
 # The checks that every change passes, and what is made rarely.
 
-.PHONY: check test doc bench zoo import-cases golden train-reference fuzz
+.PHONY: check test doc bench peers zoo import-cases golden train-reference fuzz
 
 check: ## formatting, lints as errors, tests, documentation
 	cargo fmt --all --check
@@ -16,6 +16,9 @@ doc:
 
 bench: ## latency of whole networks and of kernels; nothing else should run meanwhile
 	cargo bench -p flgc-benches
+
+peers: ## flgc and other runtimes side by side on one core; nothing else should run meanwhile
+	benches/peers/run.sh
 
 zoo: ## the importer on whole networks (needs tools/python/zoo/requirements.txt); ZOO is a folder for their files
 	cargo build --release -p flgc-import -p flgc-run
