@@ -64,14 +64,26 @@ pub(super) fn tiles(filters: usize, most: usize) -> impl Iterator<Item = std::op
     (0..count).map(move |tile| tile * filters / count..(tile + 1) * filters / count)
 }
 
+/// Floats of input that wait in the second-level cache for all tiles of filters.
+const CACHED_FLOATS: usize = 64 << 10;
+
 /// Pixels of a run of flat tiles before the next tile of filters takes its turn: all of them if there is one tile of filters; otherwise as many as keep the
 /// input of `taps` planes in the second-level cache.
 pub(super) fn block_pixels(pixels: usize, taps: usize, filter_tiles: usize) -> usize {
-    const CACHED_FLOATS: usize = 64 << 10;
     if filter_tiles <= 1 {
         return pixels;
     }
     (CACHED_FLOATS / taps.max(1)).next_multiple_of(64).clamp(128, 4096).min(pixels)
+}
+
+/// Rows of a run by rows before the next tile of filters takes its turn: all of them if there is one tile of filters; otherwise as many as keep an input of
+/// `floats` for each row in the second-level cache.
+pub(super) fn block_rows(rows: usize, floats: usize, filter_tiles: usize) -> usize {
+    if filter_tiles <= 1 {
+        return rows;
+    }
+    let most = (CACHED_FLOATS / floats.max(1)).clamp(1, rows);
+    rows.div_ceil(rows.div_ceil(most))
 }
 
 #[cfg(test)]

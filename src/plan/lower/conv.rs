@@ -1,15 +1,20 @@
 //! Convolutions and fully connected layers.
 
-use super::{Calls, Lower, Step, list, run_of};
+use super::{Calls, Lower, Step, list, moved, run_of};
 use crate::plan::{
     choose::{self, Method},
     net::{Conv, Group, Linear},
     value::{Lane, Value},
 };
-use flgc_kernels::{Activation, CallError, Image, Planes, Window, depthwise, linear, pointwise, spatial};
+use flgc_kernels::{
+    Activation, Call, CallError, CallSet, Image, Planes, Window, chain, depthwise, linear, pointwise, spatial,
+};
 
 /// Channels of a depthwise call: enough to amortise the call, few enough to share the work.
 const DEPTHWISE_CHANNELS: usize = 16;
+
+/// Tiles of filters that go through blocks of rows together: enough to use each block often, few enough to share the work.
+const CHAINED_TILES: usize = 8;
 
 /// A convolution with its weights as plain numbers.
 pub(super) struct Stored<'a, 'm> {
@@ -188,24 +193,52 @@ impl Lower<'_, '_> {
         let conv = stored.conv;
         let kernel = self.kernels.spatial;
         let [images, _, rows, columns] = step.output.shape.nchw().unwrap_or([1; 4]);
-        let x: Vec<Planes> = (0..images).map(|image| self.taps(step, conv, group, members, image)).collect();
-        for tile in choose::tiles(members.filters.len(), kernel.max_filters()) {
-            let Packed { weights, bias, acts, outputs } =
-                self.pack(step, stored, group, members, &members.filters[tile]);
-            for (image, x) in x.iter().enumerate() {
-                let spec = spatial::Spec {
-                    rows,
-                    columns,
-                    stride: conv.stride[1],
-                    x_step: conv.stride[0] * self.places.pitch(&step.inputs[0]),
-                    y_pitch: self.places.layouts[step.storage as usize].pitch,
-                    weights,
-                    bias,
-                    x: x.clone(),
-                    y: &self.planes(&outputs, image),
-                    epilogue: self.epilogue(step, acts, &outputs, image),
+        let (x_step, y_pitch) =
+            (conv.stride[0] * self.places.pitch(&step.inputs[0]), self.places.layouts[step.storage as usize].pitch);
+        let tiles: Vec<_> = choose::tiles(members.filters.len(), kernel.max_filters()).collect();
+        // Each tile of filters reads all of its inputs, so some rows wait in cache for all tiles.
+        let block = choose::block_rows(rows, members.channels.len() * x_step, tiles.len());
+        let packed: Vec<Packed> =
+            tiles.into_iter().map(|tile| self.pack(step, stored, group, members, &members.filters[tile])).collect();
+        let call = |image: usize, x: &Planes, begin: usize, packed: &Packed| {
+            let Packed { weights, bias, acts, ref outputs } = *packed;
+            let mut epilogue = self.epilogue(step, acts, outputs, image);
+            epilogue.residual = epilogue.residual.map(|residual| moved(&residual, begin * y_pitch));
+            let y = moved(&list(self.planes(outputs, image)), begin * y_pitch);
+            let spec = spatial::Spec {
+                rows: block.min(rows - begin),
+                columns,
+                stride: conv.stride[1],
+                x_step,
+                y_pitch,
+                weights,
+                bias,
+                x: x.clone(),
+                y: y.offsets(),
+                epilogue,
+            };
+            spatial::Call::new(kernel, spec)
+        };
+        for image in 0..images {
+            let x = self.taps(step, conv, group, members, image);
+            let blocks: Vec<(usize, Planes)> =
+                (0..rows).step_by(block).map(|begin| (begin, moved(&x, begin * x_step))).collect();
+            if columns >= kernel.isa.lanes() {
+                for (begin, x) in &blocks {
+                    for packed in &packed {
+                        calls.add(kernel.name, call(image, x, *begin, packed)?);
+                    }
+                }
+                continue;
+            }
+            // The last row of a block overruns into the next block, which therefore has to come after it.
+            for packed in packed.chunks(CHAINED_TILES) {
+                let set = |(begin, x): &(usize, Planes)| {
+                    let calls = packed.iter().map(|packed| Ok(call(image, x, *begin, packed)?.into()));
+                    CallSet::new(calls.collect::<Result<Vec<Call>, CallError>>()?)
                 };
-                calls.add(kernel.name, spatial::Call::new(kernel, spec)?);
+                let sets = blocks.iter().map(set).collect::<Result<_, CallError>>()?;
+                calls.add(kernel.name, chain::Call::new(sets)?);
             }
         }
         Ok(())

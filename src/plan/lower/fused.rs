@@ -3,7 +3,7 @@
 use super::{
     Lower, Lowered, Step,
     conv::{Packed, Sources, Stored, window},
-    list,
+    list, moved,
 };
 use crate::plan::{
     choose,
@@ -11,7 +11,7 @@ use crate::plan::{
     net::Kind,
     value::Lane,
 };
-use flgc_kernels::{ALIGN, Call, CallError, CallSet, Epilogue, Image, Planes, chain, depthwise, pointwise};
+use flgc_kernels::{ALIGN, Call, CallError, CallSet, Epilogue, Image, chain, depthwise, pointwise};
 use std::collections::BTreeMap;
 
 /// Some filters of an expansion, which scratch memory holds at once, and the depthwise layer over them.
@@ -244,9 +244,4 @@ impl Lower<'_, '_> {
         }
         CallSet::new(calls)
     }
-}
-
-/// The same planes from a later float on.
-fn moved(planes: &Planes, floats: usize) -> Planes {
-    list(planes.offsets().iter().map(|&offset| offset + floats as u32).collect())
 }

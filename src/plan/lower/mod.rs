@@ -157,3 +157,8 @@ fn list(offsets: Vec<u32>) -> Planes {
 fn run_of([h, w]: [usize; 2], pitch: usize, lanes: usize) -> usize {
     ((h - 1) * pitch + w).next_multiple_of(lanes)
 }
+
+/// The same planes from a later float on.
+fn moved(planes: &Planes, floats: usize) -> Planes {
+    list(planes.offsets().iter().map(|&offset| offset + floats as u32).collect())
+}
