@@ -8,6 +8,9 @@ use crate::{
 /// How far ahead of their use weights are asked for, in floats: 2 KiB, often those of the next call.
 const AHEAD: usize = 512;
 
+/// How many taps ahead of their use inputs are asked for.
+const TAPS_AHEAD: usize = 8;
+
 /// `acc[f][v] = bias[f] + sum over taps of w[tap][f] * x[v][tap + lane * STRIDE]`, taps in order; for a `STRIDE` of zero it is `stride`.
 ///
 /// # Safety
@@ -27,8 +30,15 @@ pub(crate) unsafe fn accumulate<S: Simd, const F: usize, const P: usize, const S
             *acc = [s.splat(*bias.add(f)); P];
         }
         let mut w = w;
-        for &tap in taps {
+        let last = taps.len().wrapping_sub(1);
+        for (i, &tap) in taps.iter().enumerate() {
             s.prefetch(w.wrapping_add(AHEAD));
+            // Each tap lies in a plane of its own, where no prefetcher of the machine looks for it.
+            let later = x[0].wrapping_add(*taps.get_unchecked((i + TAPS_AHEAD).min(last)) as usize);
+            s.prefetch_input(later);
+            if STRIDE == 2 {
+                s.prefetch_input(later.wrapping_add(crate::ALIGN));
+            }
             // The fewer of inputs and weights wait in registers for the others.
             if P < F {
                 let mut inputs = [s.splat(0.0); P];

@@ -37,6 +37,11 @@ impl Simd for Avx2 {
         unsafe { outlined(self, task) }
     }
     #[inline(always)]
+    fn prefetch_input(self, p: *const f32) {
+        // SAFETY: a prefetch of an invalid address does nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         // SAFETY: see the top.
         unsafe { _mm256_set1_ps(x) }
