@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("svg")
-matplotlib.rcParams["svg.hashsalt"] = "flgc"
+matplotlib.rcParams.update({"svg.hashsalt": "flgc", "svg.fonttype": "none"})
 import matplotlib.pyplot as plt
 
 from bench import NETWORKS, PEERS, QUIET
