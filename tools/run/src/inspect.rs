@@ -54,7 +54,6 @@ fn json(report: &Report) -> String {
         op: &'a str,
         kernel: &'a str,
         macs: u64,
-        fused_with_next: bool,
         groups: Vec<Group>,
     }
     #[derive(Serialize)]
@@ -73,14 +72,7 @@ fn json(report: &Report) -> String {
         layers: report
             .layers
             .iter()
-            .map(|l| Layer {
-                name: &l.name,
-                op: l.op,
-                kernel: &l.kernel,
-                macs: l.macs,
-                fused_with_next: l.fused_with_next,
-                groups: layer(l),
-            })
+            .map(|l| Layer { name: &l.name, op: l.op, kernel: &l.kernel, macs: l.macs, groups: layer(l) })
             .collect(),
     };
     let json = serde_json::to_string(&whole).unwrap_or_else(|error| unreachable!("strings and numbers: {error}"));

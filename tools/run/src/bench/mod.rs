@@ -79,6 +79,7 @@ struct Layer {
     macs: u64,
     us: f64,
     gflops: f64,
+    #[serde(skip)]
     fused_with_next: bool,
     #[serde(skip)]
     op: &'static str,
