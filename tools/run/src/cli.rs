@@ -137,7 +137,8 @@ pub struct BenchArgs {
 const BENCH_HELP: &str = "\
 Times are medians. The peak is that of independent multiply-adds in registers, measured in the same process; multiply-adds are those that the
 network needs, weights inside groups, nothing padded. Layers are timed in runs of their own, since their clocks take time; those that run in bands
-together as one, and the time stands at the last. A cold start runs from the start of a process to its first output, with the file in the page cache. Notes on standard error say when the machine is too noisy to trust.";
+together as one, and the time stands at the last. A cold start runs from the start of a process to its first output, with the file in the page cache.
+Notes on standard error say when the machine is too noisy to trust.";
 
 /// Arguments of every program that makes a plan.
 #[derive(Debug, Args)]
