@@ -7,7 +7,7 @@ use crate::plan::{
     value::{Lane, Value},
 };
 use flgc_kernels::{
-    Activation, Call, CallError, CallSet, Image, Planes, Window, chain, depthwise, linear, pointwise, spatial,
+    ALIGN, Activation, Call, CallError, CallSet, Image, Planes, Window, chain, depthwise, linear, pointwise, spatial,
 };
 
 /// Channels of a depthwise call: enough to amortise the call, few enough to share the work.
@@ -272,17 +272,20 @@ impl Lower<'_, '_> {
         let x: Vec<Planes> = self.places.elements(input).chunks(channels).map(|row| list(row.to_vec())).collect();
         let live = self.outputs(step);
         let most = self.kernels.linear.max_filters();
-        let mut rows = vec![0.0; most * channels];
+        // Not a power of two from one row to the next: the rows are read side by side.
+        let stride = channels + ALIGN;
+        let mut rows = vec![0.0; most * stride];
         for tile in choose::tiles(live.len(), most) {
             let outputs = &live[tile];
-            for (row, output) in rows.chunks_exact_mut(channels.max(1)).zip(outputs) {
+            for (row, output) in rows.chunks_exact_mut(stride).zip(outputs) {
+                let row = &mut row[..channels];
                 let filter = output.channel as usize;
                 linear.weight.read(filter * channels, row);
                 if let Some(scale) = &linear.scale {
                     row.iter_mut().for_each(|weight| *weight *= scale[filter]);
                 }
             }
-            let weight = |i: usize, f: usize| rows[f * channels + i];
+            let weight = |i: usize, f: usize| rows[f * stride + i];
             let bias: Vec<f32> = outputs.iter().map(|output| linear.bias[output.channel as usize]).collect();
             self.panel(step, &x, outputs, (&weight, &bias), calls)?;
         }
@@ -298,18 +301,13 @@ impl Lower<'_, '_> {
         (weight, bias): (&impl Fn(usize, usize) -> f32, &[f32]),
         calls: &mut Calls,
     ) -> Result<(), CallError> {
-        /// Filters that are read side by side: as many streams as caches and prefetchers bear.
-        const STREAMS: usize = 8;
         let kernel = self.kernels.linear;
         let (count, padded) = (outputs.len(), kernel.padded(outputs.len()));
         let inputs = x.first().map_or(0, |x| x.offsets().len());
         let weights = self.weights.push_with(inputs * padded, |packed| {
-            for begin in (0..count).step_by(STREAMS) {
-                let filters = begin..count.min(begin + STREAMS);
-                for (i, row) in packed.chunks_exact_mut(padded).enumerate() {
-                    for (place, f) in row[filters.clone()].iter_mut().zip(filters.clone()) {
-                        *place = weight(i, f);
-                    }
+            for (i, row) in packed.chunks_exact_mut(padded).enumerate() {
+                for (f, place) in row[..count].iter_mut().enumerate() {
+                    *place = weight(i, f);
                 }
             }
         });
