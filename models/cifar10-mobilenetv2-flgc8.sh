@@ -3,13 +3,18 @@
 #
 #     models/cifar10-mobilenetv2-flgc8.sh DATA
 #
-# DATA has train/CLASS/PICTURE and test/CLASS/PICTURE. It takes hours; started again after an interruption, it goes on.
+# DATA has train/CLASS/PICTURE and test/CLASS/PICTURE. The groups are learned in a first training; a second one starts from its weights, keeps its groups and
+# decays weights more. It takes hours; started again after an interruption, it goes on.
 set -eu
 data=$(realpath "$1")
 cd "$(dirname "$0")/.."
 model=models/cifar10-mobilenetv2-flgc8.flgc
-cargo run --release --bin flgc-train -- "$data" -o "$model" --run target/cifar10-mobilenetv2-flgc8.run --resume \
-    --conv flgc --groups 8 --estimator chosen --logit-start scattered --logit-optimizer adam --logit-lr 0.002 \
-    --fix-groups-from 36 \
+groups=target/cifar10-mobilenetv2-flgc8-groups
+train() {
+    cargo run --release --bin flgc-train -- "$data" --resume --conv flgc --groups 8 --estimator chosen --logit-start scattered "$@"
+}
+train -o "$groups.flgc" --run "$groups.run" --logit-optimizer adam --logit-lr 0.002 --fix-groups-from 36 \
     --epochs 44 --lr 0.1 --weight-decay 2e-4 --label-smoothing 0 --warmup 400 --seed 1
+train -o "$model" --run target/cifar10-mobilenetv2-flgc8.run --start-from "$groups.run/checkpoint.safetensors" --fix-groups-from 1 \
+    --epochs 36 --lr 0.1 --weight-decay 5e-4 --label-smoothing 0.05 --warmup 400 --seed 2
 cargo run --release --bin flgc-run -- "$model" --evaluate "$data/test"
