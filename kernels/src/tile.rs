@@ -1,7 +1,7 @@
 //! The micro-kernel of every convolution: some filters times some vectors of pixels in registers.
 
 use crate::{
-    activation::{Activation, Epilogue},
+    activation::{Activation, Epilogue, clamp},
     simd::{Simd, Task},
 };
 
@@ -19,15 +19,36 @@ const TAPS_AHEAD: usize = 8;
 pub(crate) unsafe fn accumulate<S: Simd, const F: usize, const P: usize, const STRIDE: usize>(
     s: S,
     taps: &[u32],
+    w: (*const f32, *const f32),
+    x: ([*const f32; P], usize),
+) -> [[S::V; P]; F] {
+    // SAFETY: the caller's promise.
+    unsafe { accumulate_with::<S, F, P, STRIDE, false>(s, taps, w, x, std::ptr::null()).0 }
+}
+
+/// As [`accumulate`], and with `TAIL` also the pixel at `tail`, whose sums are the first `F` lanes of a vector of its own: one multiply-add for a tap instead
+/// of one for each filter.
+///
+/// # Safety
+/// As for [`accumulate`]; with `TAIL` the pixel can be read at each tap, and whole vectors at every `F`-th float of `w`, and at `bias`.
+#[inline(always)]
+pub(crate) unsafe fn accumulate_with<S: Simd, const F: usize, const P: usize, const STRIDE: usize, const TAIL: bool>(
+    s: S,
+    taps: &[u32],
     (w, bias): (*const f32, *const f32),
     (x, stride): ([*const f32; P], usize),
-) -> [[S::V; P]; F] {
+    tail: *const f32,
+) -> ([[S::V; P]; F], S::V) {
     // Loops, not closures: see `Activation`.
     let mut acc = [[s.splat(0.0); P]; F];
+    let mut sums_of_tail = s.splat(0.0);
     // SAFETY: the caller's promise; there are F weights for each tap.
     unsafe {
         for (f, acc) in acc.iter_mut().enumerate() {
             *acc = [s.splat(*bias.add(f)); P];
+        }
+        if TAIL {
+            sums_of_tail = s.load(bias);
         }
         let mut w = w;
         let last = taps.len().wrapping_sub(1);
@@ -63,6 +84,9 @@ pub(crate) unsafe fn accumulate<S: Simd, const F: usize, const P: usize, const S
                     }
                 }
             }
+            if TAIL {
+                sums_of_tail = s.fma(s.splat(*tail.add(tap as usize)), s.load(w), sums_of_tail);
+            }
             w = w.add(F);
         }
     }
@@ -73,7 +97,7 @@ pub(crate) unsafe fn accumulate<S: Simd, const F: usize, const P: usize, const S
             }
         }
     }
-    acc
+    (acc, sums_of_tail)
 }
 
 /// A vector of inputs, for a stride of two in another order.
@@ -149,6 +173,49 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
         }
     }
 
+    /// Stores the first `F` lanes of `sums` at `y[f] + at`, each through the same operations as any pixel.
+    ///
+    /// # Safety
+    /// These places, and the same places of the residual planes, lie in the arena.
+    #[inline(always)]
+    pub(crate) unsafe fn store_tail(&self, sums: S::V, at: usize) {
+        let Self { s, y, residual, first, last, weights, arena } = *self;
+        // What is the same for all filters, at once.
+        let simple = match (first, residual, last) {
+            (Activation::Clamp { lo, hi }, None, _) => Some(clamp(s, [lo, hi], sums)),
+            (Activation::Clamp { lo, hi }, Some(residual), Activation::Clamp { lo: last_lo, hi: last_hi }) => {
+                let mut added = [0.0; 16];
+                for f in 0..F {
+                    // SAFETY: the caller's promise.
+                    added[f] = unsafe { *arena.add(residual[f] as usize + at) };
+                }
+                // SAFETY: the array holds 16 floats and no vector is longer.
+                let added = unsafe { s.load(added.as_ptr()) };
+                Some(clamp(s, [last_lo, last_hi], s.add(clamp(s, [lo, hi], sums), added)))
+            }
+            _ => None,
+        };
+        if let Some(sums) = simple {
+            let sums = s.to_array(sums);
+            for f in 0..F {
+                // SAFETY: the caller's promise.
+                unsafe { *arena.add(y[f] as usize + at) = sums[f] }
+            }
+            return;
+        }
+        let sums = s.to_array(sums);
+        s.outlined(AnyTail {
+            sums: &sums[..F],
+            y,
+            at,
+            residual: residual.map(|planes| &planes[..]),
+            first,
+            last,
+            weights,
+            arena,
+        });
+    }
+
     /// # Safety
     /// As for [`Finish::store`].
     #[inline(always)]
@@ -219,6 +286,36 @@ impl Task for Any<'_> {
                     s.store(arena.add(y as usize + at), x);
                     acc = acc.add(S::LANES);
                 }
+            }
+        }
+    }
+}
+
+/// [`Finish::store_tail`] with any activations.
+struct AnyTail<'a> {
+    sums: &'a [f32],
+    y: &'a [u32],
+    at: usize,
+    residual: Option<&'a [u32]>,
+    first: Activation,
+    last: Activation,
+    weights: *const f32,
+    arena: *mut f32,
+}
+
+impl Task for AnyTail<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { sums, y, at, residual, first, last, weights, arena } = self;
+        for (f, (&sum, &y)) in sums.iter().zip(y).enumerate() {
+            // SAFETY: as for `Finish::store_tail`, which made the task.
+            unsafe {
+                let mut x = first.apply(s, s.splat(sum), f, weights);
+                if let Some(residual) = residual {
+                    x = s.add(x, s.splat(*arena.add(residual[f] as usize + at)));
+                    x = last.apply(s, x, f, weights);
+                }
+                *arena.add(y as usize + at) = s.to_array(x)[0];
             }
         }
     }

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use flgc_kernels::{
-    Epilogue, Planes,
+    Activation, Epilogue, Planes,
     pointwise::{self, Call, Spec, reference},
 };
 use proptest::prelude::*;
@@ -19,6 +19,8 @@ const WEIGHTS: u32 = 33;
 struct Case {
     taps: usize,
     vectors: usize,
+    /// One pixel more, where there are two vectors.
+    tail: bool,
     shift: u32,
     /// Planes that the taps choose from, with repetition.
     planes: usize,
@@ -28,18 +30,20 @@ struct Case {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    (0usize..=40, 0usize..=13, 0u32..40, 1usize..20, activation(0), any::<bool>(), activation(0), any::<u64>())
-        .prop_map(|(taps, vectors, shift, planes, first, residual, last, seed)| {
-            let epilogue = Epilogue { first, residual: None, last };
-            Case { taps, vectors, shift, planes, epilogue, residual, seed }
-        })
+    let sizes = (0usize..=40, 0usize..=13, any::<bool>(), 0u32..40, 1usize..20);
+    (sizes, activation(0), any::<bool>(), activation(0), any::<u64>()).prop_map(
+        |((taps, vectors, tail, shift, planes), first, residual, last, seed)| {
+            let (tail, epilogue) = (tail && vectors >= 2, Epilogue { first, residual: None, last });
+            Case { taps, vectors, tail, shift, planes, epilogue, residual, seed }
+        },
+    )
 }
 
 fn check(case: &Case, kernel: &'static pointwise::Kernel, filters: usize) {
     let Case { taps, vectors, shift, .. } = *case;
-    let what = format!("{}, {filters} filters, {taps} taps, {vectors} vectors", kernel.name);
+    let what = format!("{}, {filters} filters, {taps} taps, {vectors} vectors, tail {}", kernel.name, case.tail);
     let mut random = Random(case.seed);
-    let pixels = vectors * kernel.isa.lanes();
+    let pixels = vectors * kernel.isa.lanes() + usize::from(case.tail);
     // Plane after plane with an odd gap, in any order: inputs, then residuals and outputs, one each for a filter.
     let pitch = shift as usize + pixels + 3;
     let mut places: Vec<u32> = (0..case.planes + 2 * filters).map(|i| (i * pitch) as u32).collect();
@@ -49,7 +53,8 @@ fn check(case: &Case, kernel: &'static pointwise::Kernel, filters: usize) {
     let x: Planes = (0..taps).map(|_| x[random.below(x.len())]).collect::<Vec<_>>().into();
 
     let before = random.floats(places.len() * pitch);
-    let weights = weights(&random.floats(WEIGHTS as usize + taps * filters));
+    // A tail reads whole vectors of them.
+    let weights = weights(&random.floats(WEIGHTS as usize + taps * filters + 16));
     let residual = case.residual.then(|| residual.into());
     let epilogue = Epilogue { residual, ..case.epilogue.clone() };
     let spec = Spec { pixels, weights: WEIGHTS, bias: BIAS, x, y, shift, epilogue };
@@ -78,27 +83,32 @@ proptest! {
 
     /// A filter's bits depend neither on the tile that it shares with others nor on where the run begins.
     #[test]
-    fn tiles_do_not_change_bits(taps in 0usize..40, vectors in 1usize..9, seed: u64) {
+    fn tiles_do_not_change_bits(taps in 0usize..40, vectors in 1usize..9, first in activation(0), residual: bool, seed: u64) {
         each(pointwise::available(), |kernel| {
             let mut random = Random(seed);
             let (lanes, filters) = (kernel.isa.lanes(), kernel.max_filters());
-            let pixels = vectors * lanes;
-            let before = random.floats((taps + filters) * pixels);
-            let weights = weights(&random.floats(filters * (taps + 1)));
-            let x: Planes = (0..taps).map(|i| (i * pixels) as u32).collect::<Vec<_>>().into();
-            let y: Vec<u32> = (taps..taps + filters).map(|i| (i * pixels) as u32).collect();
-            let spec = Spec { pixels, weights: filters as u32, bias: 0, x, y: &y, shift: 0, epilogue: Epilogue::default() };
+            // With a pixel more: the last vector of single filters begins earlier, so as to end with it.
+            let pixels = vectors * lanes + usize::from(vectors >= 2);
+            let before = random.floats((taps + 2 * filters) * pixels);
+            // Slopes, biases, weights.
+            let weights = weights(&random.floats(filters * (taps + 2) + 16));
+            let planes = |range: std::ops::Range<usize>| range.map(|i| (i * pixels) as u32).collect::<Vec<_>>();
+            let (x, y) = (Planes::from(planes(0..taps)), planes(taps..taps + filters));
+            let added = planes(taps + filters..taps + 2 * filters);
+            let epilogue = |f: std::ops::Range<usize>| Epilogue { first, residual: residual.then(|| added[f].into()), last: Activation::None };
+            let (bias, at) = (filters as u32, 2 * filters as u32);
+            let spec = Spec { pixels, weights: at, bias, x, y: &y, shift: 0, epilogue: epilogue(0..filters) };
             let whole = run(Call::new(kernel, spec.clone()).unwrap(), &weights, &before);
 
             // One filter and one vector at a time, with that filter's weights gathered.
             for f in 0..filters {
                 let own = |t: usize| weights.as_slice()[t * filters + f];
-                let weights = common::weights(&(0..=taps).map(own).collect::<Vec<_>>());
-                for v in 0..vectors {
-                    let shift = (v * lanes) as u32;
-                    let spec = Spec { pixels: lanes, weights: 1, shift, y: &y[f..=f], ..spec.clone() };
+                let weights = common::weights(&(0..taps + 2).map(own).collect::<Vec<_>>());
+                for v in 0..pixels.div_ceil(lanes) {
+                    let shift = (v * lanes).min(pixels - lanes) as u32;
+                    let spec = Spec { pixels: lanes, weights: 2, bias: 1, shift, y: &y[f..=f], epilogue: epilogue(f..f + 1), ..spec.clone() };
                     let single = run(Call::new(kernel, spec).unwrap(), &weights, &before);
-                    let at = y[f] as usize + v * lanes;
+                    let at = (y[f] + shift) as usize;
                     assert_same_bits(&whole[at..at + lanes], &single[at..at + lanes], kernel.name);
                 }
             }
@@ -119,6 +129,8 @@ fn wrong_shapes_are_refused() {
         assert!(spec(lanes, &many, None).is_err());
         assert!(spec(lanes, &[], None).is_err());
         assert!(spec(lanes + 1, &[100], None).is_err());
+        assert!(spec(2 * lanes + 1, &[100], None).is_ok());
+        assert!(spec(2 * lanes + 2, &[100], None).is_err());
         assert!(spec(lanes, &[100], Some(&[200])).is_ok());
         assert!(spec(lanes, &[100], Some(&[200, 300])).is_err());
     });

@@ -3,9 +3,12 @@
 use super::Call;
 use crate::{
     simd::Simd,
-    tile::{Finish, accumulate},
+    tile::{Finish, accumulate_with},
 };
 use std::ops::Range;
+
+/// Vectors of the tile that takes along the one pixel behind the last vector.
+pub(super) const TAIL_VECTORS: usize = 2;
 
 /// Tiles of `F` filters by `P` vectors along the run of pixels, and smaller ones for the rest.
 ///
@@ -21,7 +24,9 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let finish = Finish::new(s, &call.y, &call.epilogue, weights, arena);
-        let vectors = call.pixels / S::LANES;
+        let all = call.pixels / S::LANES;
+        let tail = !call.pixels.is_multiple_of(S::LANES);
+        let vectors = if tail { all - TAIL_VECTORS } else { all };
         // Four and one are three and two: a tile of one vector has too few sums to keep the units busy.
         let whole = if P == 4 && vectors > 4 && vectors % 4 == 1 { vectors - 5 } else { vectors };
         let rest = tiles::<S, F, P>(s, call, 0..whole, &finish, weights, arena);
@@ -29,6 +34,9 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         let rest = if P > 3 { tiles::<S, F, 3>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
         let rest = if P > 2 { tiles::<S, F, 2>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
         tiles::<S, F, 1>(s, call, rest..vectors, &finish, weights, arena);
+        if tail {
+            tile::<S, F, TAIL_VECTORS, true>(s, call, vectors, &finish, weights, arena);
+        }
     }
 }
 
@@ -47,16 +55,39 @@ unsafe fn tiles<S: Simd, const F: usize, const P: usize>(
 ) -> usize {
     let end = vectors.start + vectors.len() / P * P;
     for first in (vectors.start..end).step_by(P) {
-        // SAFETY: `Extents` covers all pixels of every plane, from `shift` on.
-        unsafe {
-            let (mut at, mut x) = ([0; P], [arena.cast_const(); P]);
-            for v in 0..P {
-                at[v] = call.shift as usize + (first + v) * S::LANES;
-                x[v] = arena.add(at[v]);
-            }
-            let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
-            finish.store::<P>(accumulate::<S, F, P, 1>(s, call.x.offsets(), w, (x, 1)), at);
-        }
+        // SAFETY: the caller's promise.
+        unsafe { tile::<S, F, P, false>(s, call, first, finish, weights, arena) }
     }
     end
+}
+
+/// The `P` vectors from `first` on, with `TAIL` also the pixel behind them.
+///
+/// # Safety
+/// As for [`run`]; the run has these vectors, and the pixel.
+#[inline(always)]
+unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: bool>(
+    s: S,
+    call: &Call,
+    first: usize,
+    finish: &Finish<S, F>,
+    weights: *const f32,
+    arena: *mut f32,
+) {
+    // SAFETY: `Extents` covers all pixels of every plane, from `shift` on, and with a tail the weights that whole vectors read.
+    unsafe {
+        let (mut at, mut x) = ([0; P], [arena.cast_const(); P]);
+        for v in 0..P {
+            at[v] = call.shift as usize + (first + v) * S::LANES;
+            x[v] = arena.add(at[v]);
+        }
+        let behind = call.shift as usize + (first + P) * S::LANES;
+        let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
+        let tail = arena.add(behind).cast_const();
+        let (acc, sums) = accumulate_with::<S, F, P, 1, TAIL>(s, call.x.offsets(), w, (x, 1), tail);
+        finish.store::<P>(acc, at);
+        if TAIL {
+            finish.store_tail(sums, behind);
+        }
+    }
 }

@@ -50,12 +50,24 @@ impl Kernel {
     pub const fn max_filters(&self) -> usize {
         self.by_filters.len()
     }
+
+    /// Whether it takes runs of so many pixels: whole vectors, or one pixel more than at least two of them. That pixel costs each tap one multiply-add for
+    /// all filters: a map of 7x7 takes three vectors of 16 and a pixel.
+    #[must_use]
+    pub const fn takes(&self, pixels: usize) -> bool {
+        let lanes = self.isa.lanes();
+        match pixels % lanes {
+            0 => true,
+            1 => pixels > body::TAIL_VECTORS * lanes,
+            _ => false,
+        }
+    }
 }
 
 /// What a call computes.
 #[derive(Clone, Debug)]
 pub struct Spec<'a> {
-    /// Pixels of a plane, a multiple of the vector's lanes.
+    /// Pixels of a plane: a multiple of the vector's lanes, or at least two vectors and one pixel more.
     pub pixels: usize,
     /// Where the weights start, `[taps][filters]`.
     pub weights: u32,
@@ -87,15 +99,19 @@ pub struct Call {
 
 impl Call {
     /// # Errors
-    /// If there is no filter or more than the kernel takes, `pixels` is no multiple of its lanes, or the residual has another number of planes.
+    /// If there is no filter or more than the kernel takes, `pixels` is not what [`Kernel::takes`], or the residual has another number of planes.
     pub fn new(kernel: &'static Kernel, spec: Spec<'_>) -> Result<Self, CallError> {
         let Spec { pixels, weights, bias, x, y, shift, epilogue } = spec;
         let shape = |what, found, expected| Err(CallError::Shape { what, found, expected });
         let Some(&entry) = y.len().checked_sub(1).and_then(|last| kernel.by_filters.get(last)) else {
             return shape("the number of filters", y.len(), "at least one and at most what the kernel takes");
         };
-        if !pixels.is_multiple_of(kernel.isa.lanes()) {
-            return shape("the number of pixels", pixels, "a multiple of the vector's lanes");
+        if !kernel.takes(pixels) {
+            return shape(
+                "the number of pixels",
+                pixels,
+                "a multiple of the vector's lanes, or two vectors and one pixel more",
+            );
         }
         if let Some(residual) = &epilogue.residual
             && residual.offsets().len() != y.len()
@@ -122,8 +138,13 @@ impl Run for Call {
         if let Some(residual) = &self.epilogue.residual {
             extents.read(residual, begin, end)?;
         }
-        extents.weights(u64::from(self.weights) + taps as u64 * filters as u64);
-        extents.weights(u64::from(self.bias) + filters as u64);
+        // A pixel behind the last vector reads weights and biases as vectors.
+        let lanes = self.kernel.isa.lanes();
+        let vector = if self.pixels.is_multiple_of(lanes) { filters } else { lanes } as u64;
+        if let Some(last) = taps.checked_sub(1) {
+            extents.weights(u64::from(self.weights) + last as u64 * filters as u64 + vector);
+        }
+        extents.weights(u64::from(self.bias) + vector);
         extents.weights(self.epilogue.weights_end(filters));
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::{Call, Op};
 use crate::{
     simd::{Scalar, Simd},
-    window::{Image, Window, strips},
+    window::{Image, Window},
 };
 use std::ops::Range;
 
@@ -34,50 +34,54 @@ fn inside(start: isize, kernel: usize, dilation: usize, size: usize) -> Range<us
 #[inline(always)]
 pub(super) unsafe fn windows<S: Simd>(s: S, call: &Call, arena: *mut f32) {
     let Some((output, window)) = &call.windows else { return };
-    let max = call.op == Op::Max;
+    // Strips whose inputs fit into the buffer together.
     let reach = (window.kernel[1] - 1).saturating_mul(window.dilation[1]);
-    let columns = reach.saturating_add(S::LANES.saturating_mul(window.stride[1]));
+    let together = (COLUMNS - S::LANES).saturating_sub(reach) / S::LANES.saturating_mul(window.stride[1]);
+    let strips = output.width.div_ceil(S::LANES);
+    let mut buffer = [0.0; COLUMNS];
     for (&x, &y) in call.x.offsets().iter().zip(&call.y) {
         // SAFETY: both planes lie in the arena.
         let (x, y) = unsafe { (arena.add(x as usize).cast_const(), arena.add(y as usize)) };
         for row in 0..output.height {
             let top = (row * window.stride[0]) as isize - window.pad[0] as isize;
             let rows = inside(top, window.kernel[0], window.dilation[0], call.input.height);
-            for column in strips(output.width, S::LANES) {
-                let strip = Strip { call, window, x, top, rows: rows.clone(), column };
-                // SAFETY: the rows lie inside the image; a strip's outputs, overrun included, belong to the output plane.
-                unsafe {
-                    // Wide windows do not fit the buffer: pixel by pixel, in the same order.
-                    let sums = if columns <= COLUMNS - S::LANES { strip.vector(s, max) } else { strip.scalar(s, max) };
-                    let result = if max { sums } else { s.div(sums, strip.counts(s)) };
-                    s.store(y.add(row * output.pitch + column), result);
+            let line = Line { call, window, width: output.width, x, top, rows };
+            // SAFETY: the rows lie inside the image; a row's outputs, overrun included, belong to the output plane.
+            unsafe {
+                let y = y.add(row * output.pitch);
+                if together == 0 {
+                    line.scalar(y);
+                    continue;
+                }
+                for first in (0..strips).step_by(together) {
+                    line.vectors(s, first..strips.min(first + together), &mut buffer, y);
                 }
             }
         }
     }
 }
 
-/// One vector of outputs.
-struct Strip<'a> {
+/// One row of outputs.
+struct Line<'a> {
     call: &'a Call,
     window: &'a Window,
+    /// Outputs of the row.
+    width: usize,
     x: *const f32,
-    /// The row of the window's first element.
+    /// The row of the windows' first elements.
     top: isize,
-    /// The rows of the window that lie inside the image.
+    /// The rows of the windows that lie inside the image.
     rows: Range<usize>,
-    /// The first output column.
-    column: usize,
 }
 
-impl Strip<'_> {
-    /// The column of the first element of output `lane`'s window.
-    fn left(&self, lane: usize) -> isize {
-        ((self.column + lane) * self.window.stride[1]) as isize - self.window.pad[1] as isize
+impl Line<'_> {
+    /// The column of the first element of output `column`'s window.
+    fn left(&self, column: usize) -> isize {
+        (column * self.window.stride[1]) as isize - self.window.pad[1] as isize
     }
 
     /// # Safety
-    /// Row `i` of the window lies inside the image.
+    /// Row `i` of the windows lies inside the image.
     #[inline(always)]
     unsafe fn row(&self, i: usize) -> *const f32 {
         let row = self.top + (i * self.window.dilation[0]) as isize;
@@ -85,89 +89,117 @@ impl Strip<'_> {
         unsafe { self.x.add(row as usize * self.call.input.pitch) }
     }
 
-    /// Down the columns into a buffer, then along the buffer.
+    /// Some strips of the row: down the columns into the buffer, then along the buffer.
     ///
     /// # Safety
-    /// The rows lie inside the image, and the window's columns fit the buffer.
+    /// The rows lie inside the image, the strips' inputs fit into the buffer with a vector to spare, and `y` has room for the strips.
     #[inline(always)]
-    unsafe fn vector<S: Simd>(&self, s: S, max: bool) -> S::V {
+    unsafe fn vectors<S: Simd>(&self, s: S, strips: Range<usize>, buffer: &mut [f32; COLUMNS], y: *mut f32) {
+        let max = self.call.op == Op::Max;
         let (stride, dilation) = (self.window.stride[1], self.window.dilation[1]);
-        let reach = (self.window.kernel[1] - 1) * dilation + S::LANES * stride;
-        let mut buffer = [0.0f32; COLUMNS];
-        buffer[..reach + S::LANES].fill(neutral(max));
-        let left = self.left(0);
-        let (begin, end) = (left.max(0), (left + reach as isize).min(self.call.input.width as isize));
-        let mut column = begin;
-        while column < end {
-            let at = (column - left) as usize;
-            // SAFETY: columns `begin..end` lie inside the image, and their places in the buffer.
-            unsafe {
-                if column + S::LANES as isize <= end {
-                    let v = self.down(s, max, column as usize);
-                    s.store(buffer.as_mut_ptr().add(at), v);
-                    column += S::LANES as isize;
-                } else {
-                    buffer[at] = self.down(Scalar, max, column as usize);
-                    column += 1;
-                }
+        let column = |strip: usize| (strip * S::LANES).min(self.width.saturating_sub(S::LANES));
+        let (first, last) = (column(strips.start), column(strips.end - 1));
+        let left = self.left(first);
+        let columns = (last - first + S::LANES) * stride + (self.window.kernel[1] - 1) * dilation;
+        let width = self.call.input.width as isize;
+        let (begin, end) = (left.clamp(0, width), (left + columns as isize).clamp(0, width));
+        let place = |column: isize| (column - left).clamp(0, columns as isize) as usize;
+        let (filled, empty) = (place(begin), place(end));
+        buffer[..filled].fill(neutral(max));
+        buffer[empty..columns + S::LANES].fill(neutral(max));
+        // SAFETY: the columns from `begin` to `end` lie inside the image, and their places in the buffer.
+        unsafe {
+            let to = buffer.as_mut_ptr().wrapping_offset(-left);
+            match self.rows.len() {
+                3 => self.down_all::<S, 3>(s, max, begin, end, to),
+                _ => self.down_all::<S, 0>(s, max, begin, end, to),
             }
         }
-        let mut sums = s.splat(neutral(max));
-        for j in 0..self.window.kernel[1] {
-            // SAFETY: the buffer holds `reach` columns and a vector more.
-            let x = unsafe {
-                let x = buffer.as_ptr().add(j * dilation);
-                match stride {
-                    1 => s.load(x),
-                    2 => s.load_even(x),
-                    _ => s.load_strided(x, stride),
-                }
-            };
-            sums = combine(s, max, sums, x);
+        for strip in strips {
+            let column = column(strip);
+            let mut sums = s.splat(neutral(max));
+            for j in 0..self.window.kernel[1] {
+                // SAFETY: the buffer holds all columns and a vector more.
+                let x = unsafe {
+                    let x = buffer.as_ptr().add((column - first) * stride + j * dilation);
+                    match stride {
+                        1 => s.load(x),
+                        2 => s.load_even(x),
+                        _ => s.load_strided(x, stride),
+                    }
+                };
+                sums = combine(s, max, sums, x);
+            }
+            let result = if max { sums } else { s.div(sums, self.counts(s, column)) };
+            // SAFETY: the caller's promise.
+            unsafe { s.store(y.add(column), result) }
         }
-        sums
     }
 
-    /// The window's rows at some columns, reduced.
+    /// The windows' rows reduced at the columns from `begin` to `end`, each stored at its place from `to` on. `N` is the number of rows, or zero for any.
     ///
     /// # Safety
-    /// The rows and columns lie inside the image.
+    /// The rows and columns lie inside the image, and the places can be written.
     #[inline(always)]
-    unsafe fn down<S: Simd>(&self, s: S, max: bool, column: usize) -> S::V {
+    unsafe fn down_all<S: Simd, const N: usize>(&self, s: S, max: bool, begin: isize, end: isize, to: *mut f32) {
+        let lanes = S::LANES as isize;
+        let mut column = begin;
+        // SAFETY: the caller's promise.
+        unsafe {
+            while column + lanes <= end {
+                s.store(to.wrapping_offset(column), self.down::<S, N>(s, max, column as usize));
+                column += lanes;
+            }
+            if column < end && end - begin >= lanes {
+                // Some columns again.
+                column = end - lanes;
+                s.store(to.wrapping_offset(column), self.down::<S, N>(s, max, column as usize));
+                return;
+            }
+            for column in column..end {
+                *to.wrapping_offset(column) = self.down::<Scalar, N>(Scalar, max, column as usize);
+            }
+        }
+    }
+
+    /// The windows' rows at some columns, reduced.
+    ///
+    /// # Safety
+    /// The rows and columns lie inside the image; there are `N` rows, or `N` is zero.
+    #[inline(always)]
+    unsafe fn down<S: Simd, const N: usize>(&self, s: S, max: bool, column: usize) -> S::V {
         let mut v = s.splat(neutral(max));
-        for i in self.rows.clone() {
+        let rows = if N == 0 { self.rows.clone() } else { self.rows.start..self.rows.start + N };
+        for i in rows {
             // SAFETY: the caller's promise.
             v = combine(s, max, v, unsafe { s.load(self.row(i).add(column)) });
         }
         v
     }
 
-    /// Output by output.
+    /// Output by output, in the same order: for windows too wide for the buffer.
     ///
     /// # Safety
-    /// The rows lie inside the image.
-    unsafe fn scalar<S: Simd>(&self, s: S, max: bool) -> S::V {
-        let mut sums = [neutral(max); 16];
-        let lanes = S::LANES.min(self.width() - self.column);
-        for (lane, sum) in sums.iter_mut().enumerate().take(lanes) {
-            let left = self.left(lane);
+    /// The rows lie inside the image, and `y` has room for the outputs.
+    unsafe fn scalar(&self, y: *mut f32) {
+        let max = self.call.op == Op::Max;
+        for column in 0..self.width {
+            let left = self.left(column);
+            let mut sum = neutral(max);
             for j in inside(left, self.window.kernel[1], self.window.dilation[1], self.call.input.width) {
-                let column = left + (j * self.window.dilation[1]) as isize;
+                let at = (left + (j * self.window.dilation[1]) as isize) as usize;
                 // SAFETY: the column lies inside the image, the rows by the caller's promise.
-                *sum = combine(Scalar, max, *sum, unsafe { self.down(Scalar, max, column as usize) });
+                sum = combine(Scalar, max, sum, unsafe { self.down::<Scalar, 0>(Scalar, max, at) });
             }
+            let result = if max { sum } else { sum / self.counts(Scalar, column) };
+            // SAFETY: the caller's promise.
+            unsafe { *y.add(column) = result }
         }
-        // SAFETY: the array holds 16 floats and no vector is longer.
-        unsafe { s.load(sums.as_ptr()) }
     }
 
-    fn width(&self) -> usize {
-        self.call.windows.map_or(1, |(output, _)| output.width)
-    }
-
-    /// By how much each sum is divided.
+    /// By how much each sum of the vector of outputs at `column` is divided.
     #[inline(always)]
-    fn counts<S: Simd>(&self, s: S) -> S::V {
+    fn counts<S: Simd>(&self, s: S, column: usize) -> S::V {
         let (input, window) = (&self.call.input, self.window);
         // What is counted: the image, or the image with its padding.
         let [(above, height), (before, width)] = match self.call.op {
@@ -178,13 +210,20 @@ impl Strip<'_> {
             _ => [(0, input.height), (0, input.width)],
         };
         let rows = inside(self.top + above as isize, window.kernel[0], window.dilation[0], height).len();
-        let mut counts = [1.0f32; 16];
-        for (lane, count) in counts.iter_mut().enumerate().take(S::LANES) {
-            let left = self.left(lane) + before as isize;
+        let count = |column: usize| {
+            let left = self.left(column) + before as isize;
             let columns = inside(left, window.kernel[1], window.dilation[1], width).len();
             // The mean of nothing is zero.
-            let pixels = (rows * columns).max(1);
-            *count = pixels as f32;
+            (rows * columns).max(1) as f32
+        };
+        let (first, last) = (count(column), count(column + S::LANES - 1));
+        // Whole windows at both ends are whole between them.
+        if first == last && first == (rows * window.kernel[1]) as f32 {
+            return s.splat(first);
+        }
+        let mut counts = [1.0f32; 16];
+        for (lane, place) in counts.iter_mut().enumerate().take(S::LANES) {
+            *place = count(column + lane);
         }
         // SAFETY: the array holds 16 floats and no vector is longer.
         unsafe { s.load(counts.as_ptr()) }

@@ -152,9 +152,13 @@ impl Lower<'_, '_> {
         let conv = stored.conv;
         let kernel = self.kernels.pointwise;
         let [images, _, h, w] = step.output.shape.nchw().unwrap_or([1; 4]);
-        let pixels = run_of([h, w], self.places.layouts[step.storage as usize].pitch, kernel.isa.lanes());
+        let pitch = self.places.layouts[step.storage as usize].pitch;
+        let whole = run_of([h, w], pitch, kernel.isa.lanes());
         let tiles: Vec<_> = choose::tiles(members.filters.len(), kernel.max_filters()).collect();
-        let block = choose::block_pixels(pixels, members.channels.len() * conv.taps(), tiles.len());
+        let block = choose::block_pixels(whole, members.channels.len() * conv.taps(), tiles.len());
+        // Whole vectors, unless the kernel takes the very pixels in the last block.
+        let exact = (h - 1) * pitch + w;
+        let pixels = if kernel.takes(exact % block) { exact } else { whole };
         let packed: Vec<Packed> =
             tiles.into_iter().map(|tile| self.pack(step, stored, group, members, &members.filters[tile])).collect();
         for image in 0..images {
