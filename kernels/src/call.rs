@@ -1,7 +1,8 @@
 //! Calls, and sets of calls that are proven to be independent.
 
 use crate::{
-    Arena, Weights, chain, depthwise, elementwise, fill, gather, linear, pointwise, pool, resize, softmax, spatial,
+    Arena, Weights, chain, deal, depthwise, elementwise, fill, gather, linear, pointwise, pool, resize, softmax,
+    spatial,
 };
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
@@ -209,6 +210,8 @@ pub enum Call {
     Fill(fill::Call),
     /// Of [`gather`].
     Gather(gather::Call),
+    /// Of [`deal`].
+    Deal(deal::Call),
     /// Of [`chain`].
     Chain(chain::Call),
 }
@@ -273,6 +276,12 @@ impl From<gather::Call> for Call {
     }
 }
 
+impl From<deal::Call> for Call {
+    fn from(call: deal::Call) -> Self {
+        Self::Deal(call)
+    }
+}
+
 impl From<chain::Call> for Call {
     fn from(call: chain::Call) -> Self {
         Self::Chain(call)
@@ -286,6 +295,7 @@ impl Call {
             Self::Elementwise(call) => call,
             Self::Fill(call) => call,
             Self::Gather(call) => call,
+            Self::Deal(call) => call,
             Self::Chain(call) => call,
             Self::Pointwise(call) => call,
             Self::Spatial(call) => call,
@@ -307,6 +317,7 @@ impl Call {
                 Self::Elementwise(call) => call.run(weights, arena),
                 Self::Fill(call) => call.run(weights, arena),
                 Self::Gather(call) => call.run(weights, arena),
+                Self::Deal(call) => call.run(weights, arena),
                 Self::Chain(call) => call.run(weights, arena),
                 Self::Pointwise(call) => call.run(weights, arena),
                 Self::Spatial(call) => call.run(weights, arena),

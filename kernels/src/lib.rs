@@ -19,6 +19,7 @@
 //! | [`elementwise`] | activations, sums, products, scale and shift | avx512, avx2, portable |
 //! | [`fill`] | the zero border of planes | portable |
 //! | [`gather`] | single elements copied to a run | portable |
+//! | [`deal`] | every second column of planes as planes of their own, for blocks of convolutions with stride | avx512, avx2, portable |
 //! | [`chain`] | sets of calls one after another: layers in bands of rows | |
 //! | [`pool`] | windows and whole planes, largest or mean | avx512, avx2, portable |
 //! | [`resize`] | planes resized, nearest or bilinear | avx512, avx2, portable |
@@ -30,6 +31,7 @@ mod activation;
 mod block;
 mod call;
 pub mod chain;
+pub mod deal;
 mod denormals;
 pub mod depthwise;
 pub mod elementwise;

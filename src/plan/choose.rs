@@ -1,7 +1,7 @@
 //! Step 6: which kernel runs a layer, and in which tiles.
 
 use super::net::Conv;
-use flgc_kernels::{Isa, depthwise, elementwise, linear, pointwise, pool, resize, softmax, spatial};
+use flgc_kernels::{Isa, deal, depthwise, elementwise, linear, pointwise, pool, resize, softmax, spatial};
 
 /// How a convolution is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub(super) fn method(conv: &Conv<'_>, [h, w]: [usize; 2]) -> Method {
 pub(super) struct Kernels {
     pub(super) pointwise: &'static pointwise::Kernel,
     pub(super) spatial: &'static spatial::Kernel,
+    pub(super) deal: &'static deal::Kernel,
     pub(super) depthwise: &'static depthwise::Kernel,
     pub(super) linear: &'static linear::Kernel,
     pub(super) pool: &'static pool::Kernel,
@@ -48,6 +49,7 @@ impl Kernels {
         Some(Self {
             pointwise: pointwise::available().find(|kernel| kernel.isa == isa)?,
             spatial: spatial::available().find(|kernel| kernel.isa == isa)?,
+            deal: deal::available().find(|kernel| kernel.isa == isa)?,
             depthwise: depthwise::available().find(|kernel| kernel.isa == isa)?,
             linear: linear::available().find(|kernel| kernel.isa == isa)?,
             pool: pool::available().find(|kernel| kernel.isa == isa)?,

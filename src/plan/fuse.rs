@@ -55,7 +55,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    fn new(planes: usize, floats: usize) -> Self {
+    pub(super) fn new(planes: usize, floats: usize) -> Self {
         // Vectors may begin before the first row and end behind the last one.
         let mut stride = floats.next_multiple_of(ALIGN) + 2 * ALIGN;
         if stride.is_multiple_of(super::layout::CACHE_ALIAS) {
@@ -178,6 +178,6 @@ pub(super) fn pointwise<'a, 'm>(step: &'a Step<'m>) -> Option<&'a Conv<'m>> {
     (conv.is_pointwise() && method(conv, [h, w]) == Method::Flat).then_some(conv)
 }
 
-fn greatest_common_divisor(a: usize, b: usize) -> usize {
+pub(super) fn greatest_common_divisor(a: usize, b: usize) -> usize {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }

@@ -4,6 +4,7 @@ mod arena;
 mod cache;
 mod check;
 mod choose;
+mod deal;
 mod error;
 mod fold;
 mod fuse;
@@ -45,7 +46,8 @@ pub struct Options {
     pub macs_limit: u64,
     /// Whether denormal numbers are flushed to zero during a run.
     pub flush_denormals: bool,
-    /// Whether layers are fused into bands of rows where their planes would not stay in cache. It never changes a bit of the output.
+    /// Whether layers run in bands of rows where their planes would not stay in cache: expansions, depthwise layers and projections together, and convolutions with
+    /// stride over blocks of dealt columns. It never changes a bit of the output.
     pub fuse: bool,
     /// The caches that decide what is fused; those of this machine if `None`.
     pub caches: Option<Caches>,
@@ -143,10 +145,12 @@ impl Plan {
         let pool = pool(&options.threads)?;
         let parts = pool.as_ref().map_or(1, |pool| pool.current_num_threads());
         let caches = options.caches.unwrap_or_else(Caches::of_this_machine);
-        let runs = if options.fuse {
-            fuse::runs(&net, &live, &layouts, caches, kernels.pointwise.isa.lanes(), parts)
+        let lanes = kernels.pointwise.isa.lanes();
+        let (runs, mut deals) = if options.fuse {
+            let deals = deal::deals(&net, &live, &layouts, caches, lanes, parts);
+            (fuse::runs(&net, &live, &layouts, caches, lanes, parts), deals)
         } else {
-            Vec::new()
+            Default::default()
         };
         let mut lifetimes = arena::lifetimes(&net, &live);
         arena::join(&mut lifetimes, runs.iter().map(fuse::Run::steps));
@@ -156,9 +160,22 @@ impl Plan {
                 sizes[step.storage as usize] = run.parts.len() * scratch.len;
             }
         }
+        for (index, step) in net.steps.iter().enumerate() {
+            if let Some(deal) = deals.get(&step.storage) {
+                sizes.push(deal.parts.len() * deal.scratch.len);
+                lifetimes.push(Some(arena::Lifetime { first: index, last: index }));
+            }
+        }
         let weights = weights_of(&net);
         check_memory(&net, weights, &sizes, &lifetimes, options)?;
-        let (base, arena_len) = arena::place(&sizes, &lifetimes);
+        let (mut base, arena_len) = arena::place(&sizes, &lifetimes);
+        let scratch = base.split_off(net.storages.len());
+        let dealt = net.steps.iter().filter(|step| deals.contains_key(&step.storage)).map(|step| step.storage);
+        for (storage, base) in dealt.collect::<Vec<_>>().into_iter().zip(scratch) {
+            if let Some(deal) = deals.get_mut(&storage) {
+                deal.base = base;
+            }
+        }
         if arena_len > u32::MAX as usize {
             let layer = net.steps.first().map_or("input", |step| &step.layer.name);
             return Err(check::limit(
@@ -172,7 +189,7 @@ impl Plan {
         let places = Places { dims: net.storages.clone(), layouts, base };
         // Twice what there is: room for padding and biases, which costs nothing where it stays untouched.
         let weights = WeightsBuilder::with_capacity(usize::try_from(2 * weights).unwrap_or(usize::MAX));
-        let mut lower = Lower { net: &net, live: &live, places: &places, kernels, weights };
+        let mut lower = Lower { net: &net, live: &live, places: &places, deals: &deals, kernels, weights };
         let (steps, layers) = lower_all(&mut lower, &runs)?;
         let weights = lower.weights.finish();
         let weights = weights.map_err(|source| PlanError::Memory { what: "weights", bytes: 0, source })?;

@@ -62,6 +62,9 @@ impl Lower<'_, '_> {
         if method == Method::Depthwise {
             return self.depthwise(step, &stored, calls);
         }
+        if let Some(deal) = self.deals.get(&step.storage) {
+            return self.dealt(step, &stored, deal, calls);
+        }
         for group in &conv.groups {
             let members = self.members(step, group);
             match method {

@@ -2,19 +2,21 @@
 
 mod channelwise;
 mod conv;
+mod dealt;
 mod elements;
 mod fused;
 
 use super::{
     choose::Kernels,
+    deal::Deal,
     layout::Places,
     net::{Act, Kind},
     prune::Live,
     regroup::{Net, Step},
-    value::{Lane, Value},
+    value::{Lane, StorageId, Value},
 };
 use flgc_kernels::{Activation, Call, CallError, CallSet, Epilogue, Planes, WeightsBuilder, fill};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The calls of one step: sets that run one after another.
 pub(super) struct Lowered {
@@ -28,6 +30,8 @@ pub(super) struct Lower<'a, 'm> {
     pub(super) net: &'a Net<'m>,
     pub(super) live: &'a Live,
     pub(super) places: &'a Places,
+    /// The convolutions that are dealt, by what they write.
+    pub(super) deals: &'a BTreeMap<StorageId, Deal>,
     pub(super) kernels: Kernels,
     pub(super) weights: WeightsBuilder,
 }

@@ -1,0 +1,15 @@
+//! The avx2 variant.
+
+use super::{Call, Kernel, body};
+use crate::{Isa, simd::Avx2};
+
+pub(super) static KERNEL: Kernel =
+    Kernel { name: "f32-deal-1x8-avx2", isa: Isa::Avx2, by_stride: [run::<1>, run::<2>, run::<0>] };
+
+/// # Safety
+/// As for [`body::run`], and the CPU has the features of the variant.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run<const STRIDE: usize>(call: &Call, arena: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { body::run::<_, STRIDE>(Avx2::assume(), call, arena) }
+}

@@ -1,0 +1,15 @@
+//! The avx512 variant.
+
+use super::{Call, Kernel, body};
+use crate::{Isa, simd::Avx512};
+
+pub(super) static KERNEL: Kernel =
+    Kernel { name: "f32-deal-1x16-avx512", isa: Isa::Avx512, by_stride: [run::<1>, run::<2>, run::<0>] };
+
+/// # Safety
+/// As for [`body::run`], and the CPU has the features of the variant.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn run<const STRIDE: usize>(call: &Call, arena: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { body::run::<_, STRIDE>(Avx512::assume(), call, arena) }
+}

@@ -1,0 +1,78 @@
+//! Every variant of the deal family against a plain loop.
+
+mod common;
+
+use common::*;
+use flgc_kernels::{
+    CallSet, Planes,
+    deal::{self, Call, Spec},
+};
+use proptest::prelude::*;
+
+proptest! {
+    #[test]
+    fn every_variant_copies_the_right_columns(
+        planes in 0usize..5, rows in 1usize..6, columns in 1usize..70, stride in 1usize..5, gaps in (0usize..4, 0usize..4, 0usize..4), seed: u64,
+    ) {
+        each(deal::available(), |kernel| {
+            let mut random = Random(seed);
+            let width = columns.max(kernel.isa.lanes());
+            let (x_step, y_pitch) = (random.below(3 * width), columns + gaps.0);
+            let y_stride = (rows - 1) * y_pitch + width + gaps.1;
+            // Inputs overlap each other freely.
+            let x: Planes = (0..planes).map(|_| random.below(50) as u32).collect::<Vec<_>>().into();
+            let begin = 50 + (rows - 1) * x_step + width * stride + gaps.2;
+            let before = random.floats(begin + planes * y_stride);
+            let spec = Spec { rows, columns, stride, x_step, y_pitch, y_stride, x, y: begin as u32 };
+            let after = run(Call::new(kernel, spec.clone()).unwrap(), &weights(&[]), &before);
+
+            let mut touched = Vec::new();
+            for (plane, &x) in spec.x.offsets().iter().enumerate() {
+                for row in 0..rows {
+                    let to = begin + plane * y_stride + row * y_pitch;
+                    let from = |column: usize| before[x as usize + row * x_step + column * stride];
+                    let expected: Vec<f32> = (0..columns).map(from).collect();
+                    assert_same_bits(&after[to..to + columns], &expected, kernel.name);
+                    touched.push(to..to + width);
+                }
+            }
+            assert_untouched(&before, &after, touched.into_iter(), kernel.name);
+        });
+    }
+}
+
+#[test]
+fn wrong_shapes_are_refused() {
+    each(deal::available(), |kernel| {
+        let lanes = kernel.isa.lanes();
+        let spec = |rows, columns, stride, y_pitch, y_stride| Spec {
+            rows,
+            columns,
+            stride,
+            x_step: 100,
+            y_pitch,
+            y_stride,
+            x: vec![0, 7].into(),
+            y: 2000,
+        };
+        let refused = |spec| Call::new(kernel, spec).is_err();
+        assert!(!refused(spec(2, lanes, 2, lanes, 2 * lanes)));
+        assert!(refused(spec(0, lanes, 2, lanes, 2 * lanes)));
+        assert!(refused(spec(2, 0, 2, lanes, 2 * lanes)));
+        assert!(refused(spec(2, lanes, 0, lanes, 2 * lanes)));
+        assert!(refused(spec(2, lanes, 2, lanes - 1, 2 * lanes)));
+        assert!(refused(spec(2, lanes, 2, lanes, 2 * lanes - 1)));
+        assert!(refused(spec(2, 1, 2, 1, lanes)), "a narrow row overruns");
+        for huge in [1 << 32, 1 << 63, usize::MAX] {
+            assert!(refused(spec(huge, lanes, 2, lanes, 2 * lanes)));
+            assert!(refused(spec(2, huge, 2, huge, 2 * lanes)));
+            assert!(refused(spec(2, lanes, huge, lanes, 2 * lanes)));
+            assert!(refused(spec(2, lanes, 2, huge, 2 * lanes)));
+            assert!(refused(spec(2, lanes, 2, lanes, huge)));
+        }
+        let over = Call::new(kernel, Spec { y: 150, ..spec(2, lanes, 2, lanes, 2 * lanes) }).unwrap();
+        assert!(CallSet::new(vec![over.into()]).is_ok());
+        let over = Call::new(kernel, Spec { y: 100, ..spec(2, lanes, 2, lanes, 2 * lanes) }).unwrap();
+        assert!(CallSet::new(vec![over.into()]).is_err(), "it writes what it reads");
+    });
+}

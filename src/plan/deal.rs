@@ -1,0 +1,121 @@
+//! Step 7 for strides: a convolution with stride goes through blocks of rows whose input is dealt into scratch memory, once for all filters.
+//!
+//! Of the columns that a stride of two passes over, half are thrown away by every tile of filters that loads them, and the rest does not lie in whole vectors. Dealt,
+//! input `(r * stride + a, c * stride + b)` lies at `(r, c)` of a plane of its own for each **phase** `(a, b)`, so that each tap of the window is such a plane
+//! shifted by whole rows and columns: the same sums, in the same order.
+
+use super::{
+    cache::Caches,
+    choose::{Method, method},
+    fuse::{Scratch, greatest_common_divisor},
+    layout::Layout,
+    net::{Conv, Kind},
+    prune::Live,
+    regroup::{Net, Step},
+    value::StorageId,
+};
+use flgc_kernels::ALIGN;
+use std::{collections::BTreeMap, ops::Range};
+
+/// Fewest filters of a group for which dealing its input pays.
+const FEWEST_FILTERS: usize = 12;
+
+/// How a convolution with stride is dealt.
+#[derive(Clone, Debug)]
+pub(super) struct Deal {
+    /// Output rows of a block; the last block of a part may have fewer.
+    pub(super) rows: usize,
+    /// Floats from a dealt row to the next.
+    pub(super) pitch: usize,
+    /// The dealt planes of one part.
+    pub(super) scratch: Scratch,
+    /// What may run at the same time, each with its own scratch memory.
+    pub(super) parts: Vec<Part>,
+    /// Where the scratch memory of all parts starts in the arena, once it has a place.
+    pub(super) base: usize,
+}
+
+/// A share of a convolution.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// Rows of the output.
+    pub(super) rows: Range<usize>,
+    /// Which share of each group's tiles of filters, of how many.
+    pub(super) tiles: (usize, usize),
+}
+
+/// Where the taps of a window lie in dealt planes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Phases {
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    /// How many there are, down and along.
+    pub(super) count: [usize; 2],
+}
+
+impl Phases {
+    pub(super) fn of(conv: &Conv<'_>) -> Self {
+        let count = [0, 1].map(|axis| conv.stride[axis].min(conv.kernel[axis]));
+        Self { kernel: conv.kernel, stride: conv.stride, count }
+    }
+
+    /// Dealt rows and columns behind those of the output that a phase needs.
+    pub(super) fn more(&self, phase: [usize; 2]) -> [usize; 2] {
+        [0, 1].map(|axis| (self.kernel[axis] - 1 - phase[axis]) / self.stride[axis])
+    }
+
+    /// The number of a tap's phase, and the tap's offset in its planes.
+    pub(super) fn tap(&self, [i, j]: [usize; 2], pitch: usize) -> (usize, usize) {
+        let [s_h, s_w] = self.stride;
+        (i % s_h * self.count[1] + j % s_w, i / s_h * pitch + j / s_w)
+    }
+}
+
+/// The convolutions of `net` that are dealt, by what they write, for `parts` threads and vectors of `lanes` floats.
+pub(super) fn deals(
+    net: &Net<'_>,
+    live: &Live,
+    layouts: &[Layout],
+    caches: Caches,
+    lanes: usize,
+    parts: usize,
+) -> BTreeMap<StorageId, Deal> {
+    let live = net.steps.iter().filter(|step| live.any(step.storage));
+    live.filter_map(|step| Some((step.storage, deal(step, &layouts[step.storage as usize], caches, lanes, parts)?)))
+        .collect()
+}
+
+fn deal(step: &Step<'_>, layout: &Layout, caches: Caches, lanes: usize, parts: usize) -> Option<Deal> {
+    let Kind::Conv(conv) = &step.layer.kind else { return None };
+    let [_, _, h, w] = step.inputs[0].shape.nchw()?;
+    let [_, _, rows, columns] = step.output.shape.nchw()?;
+    if method(conv, [h, w]) != Method::Rows || conv.stride[1] == 1 || conv.dilation != [1, 1] {
+        return None;
+    }
+    let groups = conv.groups.iter().filter(|group| !group.channels.is_empty());
+    let (count, filters) =
+        groups.clone().fold((0, 0), |(count, filters), group| (count + 1, filters + group.filters.len()));
+    if filters < count * FEWEST_FILTERS {
+        return None;
+    }
+    let phases = Phases::of(conv);
+    let [more_rows, more_columns] = phases.more([0, 0]);
+    // A 1x1 convolution runs over all pixels of a block at once, the others row by row.
+    let flat = conv.kernel == [1, 1];
+    let pitch = if flat { layout.pitch } else { (columns + more_columns).next_multiple_of(ALIGN / 2) };
+    let planes = groups.map(|group| group.channels.len()).max()? * phases.count[0] * phases.count[1];
+    let most = (caches.l2 / 2 / (planes * pitch * size_of::<f32>())).max(1);
+    // Rows after which a block ends where a vector does, so that it leaves the next one alone.
+    let quantum = if flat { lanes / greatest_common_divisor(lanes, pitch) } else { 1 };
+    let of_block = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(quantum).min(rows);
+    let units = rows.div_ceil(quantum);
+    let overruns = !flat && columns < lanes;
+    let parts = if parts > 1 && (overruns || units < 2 * parts) {
+        (0..parts).map(|part| Part { rows: 0..rows, tiles: (part, parts) }).collect()
+    } else {
+        let row = |part: usize| (part * units / parts * quantum).min(rows);
+        (0..parts).map(|part| Part { rows: row(part)..row(part + 1), tiles: (0, 1) }).collect()
+    };
+    let scratch = Scratch::new(planes, (of_block + more_rows) * pitch + lanes);
+    Some(Deal { rows: of_block, pitch, scratch, parts, base: 0 })
+}
