@@ -51,14 +51,16 @@ pub(crate) unsafe fn accumulate_with<S: Simd, const F: usize, const P: usize, co
             sums_of_tail = s.load(bias);
         }
         let mut w = w;
-        let last = taps.len().wrapping_sub(1);
+        let far = taps.len() > TAPS_AHEAD;
         for (i, &tap) in taps.iter().enumerate() {
             s.prefetch(w.wrapping_add(AHEAD));
-            // Each tap lies in a plane of its own, where no prefetcher of the machine looks for it.
-            let later = x[0].wrapping_add(*taps.get_unchecked((i + TAPS_AHEAD).min(last)) as usize);
-            s.prefetch_input(later);
-            if STRIDE == 2 {
-                s.prefetch_input(later.wrapping_add(crate::ALIGN));
+            if far {
+                // Each tap lies in a plane of its own, where no prefetcher of the machine looks for it.
+                let later = x[0].wrapping_add(*taps.get_unchecked((i + TAPS_AHEAD).min(taps.len() - 1)) as usize);
+                s.prefetch_input(later);
+                if STRIDE == 2 {
+                    s.prefetch_input(later.wrapping_add(crate::ALIGN));
+                }
             }
             // The fewer of inputs and weights wait in registers for the others.
             if P < F {
@@ -135,12 +137,7 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
         // SAFETY: the caller's promise.
         let planes = |list: &'a [u32]| unsafe { &*list.as_ptr().cast::<[u32; F]>() };
         let residual = epilogue.residual.as_ref().map(|residual| planes(residual.offsets()));
-        // One form less to tell apart: none is a clamp without bounds.
-        let simplest = |activation: Activation| match activation.bounds() {
-            Some([lo, hi]) => Activation::Clamp { lo, hi },
-            None => activation,
-        };
-        let (first, last) = (simplest(epilogue.first), simplest(epilogue.last));
+        let (first, last) = (epilogue.first, epilogue.last);
         Self { s, y: planes(y), residual, first, last, weights, arena }
     }
 
@@ -155,12 +152,15 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
         // SAFETY: the caller's promise.
         unsafe {
             match (self.first, self.residual, self.last) {
+                (Activation::None, None, _) => self.each(acc, at, Activation::None),
                 (Clamp { lo, hi }, None, _) => self.each(acc, at, Clamp { lo, hi }),
                 (Leaky { slope }, None, _) => self.each(acc, at, Leaky { slope }),
                 (HardSwish, None, _) => self.each(acc, at, HardSwish),
-                (Clamp { lo, hi }, Some(residual), Clamp { lo: last_lo, hi: last_hi }) => {
-                    let (first, last) = (Clamp { lo, hi }, Clamp { lo: last_lo, hi: last_hi });
-                    self.each_with_residual(acc, at, residual, first, last);
+                (Activation::None, Some(residual), Activation::None) => {
+                    self.each_with_residual(acc, at, residual, Activation::None, Activation::None);
+                }
+                (Activation::None, Some(residual), Clamp { lo, hi }) => {
+                    self.each_with_residual(acc, at, residual, Activation::None, Clamp { lo, hi });
                 }
                 _ => {
                     // Copies, so that only here they need an address.
@@ -181,9 +181,9 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
     pub(crate) unsafe fn store_tail(&self, sums: S::V, at: usize) {
         let Self { s, y, residual, first, last, weights, arena } = *self;
         // What is the same for all filters, at once.
-        let simple = match (first, residual, last) {
-            (Activation::Clamp { lo, hi }, None, _) => Some(clamp(s, [lo, hi], sums)),
-            (Activation::Clamp { lo, hi }, Some(residual), Activation::Clamp { lo: last_lo, hi: last_hi }) => {
+        let simple = match (first.bounds(), residual, last.bounds()) {
+            (Some(first), None, _) => Some(clamp(s, first, sums)),
+            (Some(first), Some(residual), Some(last)) => {
                 let mut added = [0.0; 16];
                 for f in 0..F {
                     // SAFETY: the caller's promise.
@@ -191,7 +191,7 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
                 }
                 // SAFETY: the array holds 16 floats and no vector is longer.
                 let added = unsafe { s.load(added.as_ptr()) };
-                Some(clamp(s, [last_lo, last_hi], s.add(clamp(s, [lo, hi], sums), added)))
+                Some(clamp(s, last, s.add(clamp(s, first, sums), added)))
             }
             _ => None,
         };
