@@ -1,4 +1,4 @@
-//! AVX2: twelve accumulators, two inputs and a broadcast fill 15 of 16 registers.
+//! AVX2: twelve accumulators, two or three inputs and a broadcast fill 15 or 16 of 16 registers.
 
 use super::{Call, Kernel, body};
 use crate::{Isa, simd::Avx2};
@@ -6,7 +6,7 @@ use crate::{Isa, simd::Avx2};
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-pointwise-6x16-avx2",
     isa: Isa::Avx2,
-    by_filters: &[tile::<1, 8>, tile::<2, 6>, tile::<3, 4>, tile::<4, 2>, tile::<5, 2>, tile::<6, 2>],
+    by_filters: &[tile::<1, 8>, tile::<2, 6>, tile::<3, 4>, tile::<4, 3>, tile::<5, 2>, tile::<6, 2>],
 };
 
 /// # Safety

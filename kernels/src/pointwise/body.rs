@@ -27,8 +27,8 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         let all = call.pixels / S::LANES;
         let tail = !call.pixels.is_multiple_of(S::LANES);
         let vectors = if tail { all - TAIL_VECTORS } else { all };
-        // Four and one are three and two: a tile of one vector has too few sums to keep the units busy.
-        let whole = if P == 4 && vectors > 4 && vectors % 4 == 1 { vectors - 5 } else { vectors };
+        // Four and one are three and two, three and one two and two: a tile of one vector has too few sums to keep the units busy.
+        let whole = if (P == 3 || P == 4) && vectors > P && vectors % P == 1 { vectors - P - 1 } else { vectors };
         let rest = tiles::<S, F, P>(s, call, 0..whole, &finish, weights, arena);
         let rest = if P > 4 { tiles::<S, F, 4>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
         let rest = if P > 3 { tiles::<S, F, 3>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
