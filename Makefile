@@ -30,6 +30,7 @@ import-cases: ## the importer's test cases, by ONNX Runtime (needs tools/python/
 
 golden: ## expected outputs, by ONNX Runtime (needs tools/python/requirements.txt)
 	python3 tools/python/make_golden.py tests/golden
+# A trained model's: python3 tools/python/make_model_golden.py models/cifar10-mobilenetv2-flgc8.flgc tests/golden/cifar10-mobilenetv2-flgc8
 # The reference network's: python3 tools/python/make_reference_golden.py CIFAR_ONNX tests/golden/cifar10-reference
 
 train-reference: ## one training step by PyTorch (needs tools/python/requirements-train.txt)

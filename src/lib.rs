@@ -5,7 +5,7 @@
 //! `flgc-kernels`); a run is then a loop over steps that allocates nothing, copies no channels and cannot fail.
 //!
 //! ```
-//! let model = flgc::Model::open("models/cifar10-reference.flgc")?; // map, verify
+//! let model = flgc::Model::open("models/cifar10-mobilenetv2-flgc8.flgc")?; // map, verify
 //! let plan = flgc::Plan::new(&model, &flgc::Options::default())?; // reorder, pack, choose; shared between threads
 //! let mut session = plan.session(); // the memory of one run
 //! let pixels = vec![0.5; plan.inputs()[0].shape.iter().product()];

@@ -75,7 +75,9 @@ fn worst_difference(folder: &Path, isa: Isa) -> f64 {
 #[test]
 fn outputs_agree_with_onnx_runtime() {
     let folders = folders();
-    assert!(folders.iter().any(|folder| folder.ends_with("cifar10-reference")));
+    for shipped in ["cifar10-mobilenetv2-flgc8", "cifar10-reference"] {
+        assert!(folders.iter().any(|folder| folder.ends_with(shipped)));
+    }
     assert!(folders.len() >= 12, "{} golden networks", folders.len());
     for isa in Isa::ALL {
         if !isa.is_available() {

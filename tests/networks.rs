@@ -278,8 +278,8 @@ fn limits_refuse_before_anything_large_is_allocated() {
 #[test]
 fn shapes_are_asked_for_within_the_models_range() {
     let plan = |shape: &[usize]| {
-        let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/models/cifar10-reference.flgc");
-        let model = Model::open(reference).unwrap();
+        let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/models/cifar10-mobilenetv2-flgc8.flgc");
+        let model = Model::open(shipped).unwrap();
         let input_shapes = [("input".to_owned(), shape.to_vec())].into();
         Plan::new(&model, &Options { input_shapes, ..Options::default() })
     };
@@ -296,8 +296,8 @@ fn shapes_are_asked_for_within_the_models_range() {
 
 #[test]
 fn a_batch_gives_what_its_images_give_alone() {
-    let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/models/cifar10-reference.flgc");
-    let model = Model::open(reference).unwrap();
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/models/cifar10-mobilenetv2-flgc8.flgc");
+    let model = Model::open(shipped).unwrap();
     let input_shapes = [("input".to_owned(), vec![3, 3, 32, 32])].into();
     let batch = Plan::new(&model, &Options { input_shapes, ..Options::default() }).unwrap();
     let single = Plan::new(&model, &Options::default()).unwrap();

@@ -85,6 +85,10 @@ pub struct Args {
     #[arg(long, value_name = "PIXELS", default_value_t = 4)]
     pub crop: usize,
 
+    /// Side of a square that is cut out of each picture, in pixels; 0: none
+    #[arg(long, value_name = "PIXELS", default_value_t = 0)]
+    pub cutout: usize,
+
     /// Do not flip pictures
     #[arg(long)]
     pub no_flip: bool,
@@ -247,6 +251,10 @@ impl Args {
             self.crop <= h.min(w),
             format!("--crop: found {}, expected at most the {} pixels of a picture", self.crop, h.min(w)),
         )?;
+        expect(
+            self.cutout <= h.min(w),
+            format!("--cutout: found {}, expected at most the {} pixels of a picture", self.cutout, h.min(w)),
+        )?;
         let steps = (pictures / batch) as u64 * self.epochs.get() as u64;
         expect(
             self.warmup <= steps,
@@ -288,6 +296,7 @@ impl Args {
             smoothing: self.label_smoothing,
             crop: self.crop,
             flip: !self.no_flip,
+            cutout: (self.cutout > 0).then_some(self.cutout),
             mean,
             std,
             seed: self.seed,

@@ -43,6 +43,9 @@ pub struct Settings {
     pub crop: usize,
     /// Half of the pictures are flipped.
     pub flip: bool,
+    /// Side in pixels of a square of each picture that is cut out.
+    #[serde(default)]
+    pub cutout: Option<usize>,
     /// Subtracted from each channel, whose values run from 0 to 1.
     pub mean: [f64; 3],
     /// Divides each channel.

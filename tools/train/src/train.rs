@@ -166,7 +166,12 @@ fn facts(job: &Job) -> Vec<(String, String)> {
         ("label smoothing", settings.smoothing.to_string()),
         (
             "augmentation",
-            format!("shifts of up to {} pixels{}", settings.crop, if settings.flip { ", flips" } else { "" }),
+            format!(
+                "shifts of up to {} pixels{}{}",
+                settings.crop,
+                if settings.flip { ", flips" } else { "" },
+                settings.cutout.map_or_else(String::new, |side| format!(", a square of {side}x{side} cut out"))
+            ),
         ),
         ("seed", settings.seed.to_string()),
     ];
@@ -205,7 +210,7 @@ fn run_epoch(
 ) -> Result<Epoch, TrainError> {
     let begin = Instant::now();
     let normalise = Normalise { mean: settings.mean, std: settings.std };
-    let augment = Augment { crop: settings.crop, flip: settings.flip };
+    let augment = Augment { crop: settings.crop, flip: settings.flip, cutout: settings.cutout.unwrap_or(0) };
     let batches = batches::epoch(train.clone(), normalise, augment, settings.batch, settings.seed, epoch);
     let steps_of_epoch = batches.len();
     let progress = Progress::new(steps_of_epoch as u64, &format!("epoch {epoch}/{}", settings.epochs))

@@ -433,11 +433,11 @@ fn augmented_pictures_are_moved_and_mirrored() {
     let size @ (h, w) = (5, 6);
     let dataset = dataset(64, h, w);
     for augment in [
-        Augment { crop: 2, flip: true },
-        Augment { crop: 2, flip: false },
-        Augment { crop: 0, flip: true },
+        Augment { crop: 2, flip: true, cutout: 0 },
+        Augment { crop: 2, flip: false, cutout: 0 },
+        Augment { crop: 0, flip: true, cutout: 0 },
         // More than there is of a picture.
-        Augment { crop: 9, flip: true },
+        Augment { crop: 9, flip: true, cutout: 0 },
     ] {
         let crop = augment.crop as isize;
         let (mut shifts, mut flips, mut pictures) = (Vec::new(), 0, 0);
@@ -469,10 +469,47 @@ fn augmented_pictures_are_moved_and_mirrored() {
     }
 }
 
+/// The rest of a picture is as without; the squares are everywhere, whole in the middle.
+#[test]
+fn squares_are_cut_out() {
+    let size @ (h, w) = (6, 7);
+    let dataset = dataset(64, h, w);
+    for side in [1, 2, 3, 6] {
+        let (mut holes, mut largest) = (Vec::new(), 0);
+        let augment = Augment { cutout: side, ..Augment::none() };
+        for batch in (0..40).flat_map(|n| batches::epoch(dataset.clone(), NORMALISE, augment, 32, 1, n)) {
+            for i in 0..32 {
+                let found = taken(&batch, size, i);
+                let is_hole = |at: usize| (0..3).all(|c| found[c * h * w + at] == 0);
+                let hole: Vec<usize> = (0..h * w).filter(|&at| is_hole(at)).collect();
+                let label = usize::from(batch.labels[i]);
+                let rest = |j: usize| {
+                    let whole = view(&dataset, j, (0, 0), false);
+                    (0..3 * h * w).all(|at| hole.contains(&(at % (h * w))) || whole[at] == found[at])
+                };
+                assert!((0..64).any(|j| dataset.label(j) == label && rest(j)), "a picture of this class with a hole");
+                let (first, last) = (hole[0], hole[hole.len() - 1]);
+                let (rows, columns) = (last / w - first / w + 1, last % w - first % w + 1);
+                assert_eq!(hole.len(), rows * columns, "a rectangle");
+                assert!(
+                    (side.div_ceil(2)..=side).contains(&rows) && (side.div_ceil(2)..=side).contains(&columns),
+                    "{side}: {rows}x{columns}"
+                );
+                largest = largest.max(hole.len());
+                holes.extend(hole);
+            }
+        }
+        holes.sort_unstable();
+        holes.dedup();
+        assert_eq!(holes.len(), h * w, "every pixel is cut out at some time");
+        assert_eq!(largest, side * side, "whole squares");
+    }
+}
+
 #[test]
 fn an_epoch_can_be_repeated() {
     let dataset = dataset(64, 4, 4);
-    let augment = Augment { crop: 1, flip: true };
+    let augment = Augment { crop: 1, flip: true, cutout: 2 };
     let all = |seed, epoch| batches::epoch(dataset.clone(), NORMALISE, augment, 16, seed, epoch).collect::<Vec<_>>();
     let first = all(5, 1);
     assert_eq!(first, all(5, 1));

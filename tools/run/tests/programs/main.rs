@@ -88,6 +88,11 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// The model that the README runs.
+fn shipped() -> PathBuf {
+    root().join("models/cifar10-mobilenetv2-flgc8.flgc")
+}
+
 fn reference() -> PathBuf {
     root().join("models/cifar10-reference.flgc")
 }

@@ -4,6 +4,7 @@ use super::Dataset;
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64;
 use std::{
+    ops::Range,
     panic,
     sync::{
         Arc,
@@ -51,24 +52,28 @@ pub struct Augment {
     pub crop: usize,
     /// Whether half of the pictures are mirrored, left to right.
     pub flip: bool,
+    /// Side in pixels of a square, anywhere in the picture and cut at its edges, that becomes 0; 0: none. (Cutout, `DeVries` and Taylor, arXiv:1708.04552.)
+    pub cutout: usize,
 }
 
 impl Augment {
     /// Pictures as they are.
     #[must_use]
     pub fn none() -> Self {
-        Self { crop: 0, flip: false }
+        Self { crop: 0, flip: false, cutout: 0 }
     }
 }
 
 /// A picture as it is seen once.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct View {
     picture: usize,
     /// Where the window begins in the picture.
     down: isize,
     right: isize,
     flip: bool,
+    /// Rows and columns, as they are seen, that become 0.
+    hole: [Range<usize>; 2],
 }
 
 /// The batches of an epoch, in an order and with crops and flips that come from `seed` and `epoch` alone.
@@ -100,9 +105,20 @@ pub fn epoch(
     order.shuffle(&mut rng);
     order.truncate(order.len() / batch * batch);
     let shift = |rng: &mut Pcg64| rng.random_range(0..=2 * augment.crop) as isize - augment.crop as isize;
+    let side = augment.cutout;
+    let hole = |rng: &mut Pcg64, size: usize| {
+        // Every pixel is as likely to be its middle.
+        let middle = rng.random_range(0..size);
+        middle.saturating_sub(side / 2)..(middle + side - side / 2).min(size)
+    };
     let view = |picture| {
         let (down, right) = (shift(&mut rng), shift(&mut rng));
-        View { picture, down, right, flip: augment.flip && rng.random() }
+        let flip = augment.flip && rng.random();
+        let hole = match side {
+            0 => [0..0, 0..0],
+            _ => [dataset.height, dataset.width].map(|size| hole(&mut rng, size)),
+        };
+        View { picture, down, right, flip, hole }
     };
     let views = order.into_iter().map(view).collect();
     Batches::start(dataset, normalise, batch, views)
@@ -115,7 +131,9 @@ pub fn epoch(
 #[must_use]
 pub fn in_order(dataset: Arc<Dataset>, normalise: Normalise, batch: usize) -> Batches {
     assert!(batch > 0, "found a batch of 0, expected at least one picture");
-    let views = (0..dataset.len()).map(|picture| View { picture, down: 0, right: 0, flip: false }).collect();
+    let views = (0..dataset.len())
+        .map(|picture| View { picture, down: 0, right: 0, flip: false, hole: [0..0, 0..0] })
+        .collect();
     Batches::start(dataset, normalise, batch, views)
 }
 
@@ -193,13 +211,17 @@ fn part(dataset: &Dataset, floats: &[[f32; 256]; 3], views: &[View]) -> Vec<f32>
     for (row, out) in part.chunks_exact_mut(w * LANES).enumerate() {
         let (c, y) = (row / h, row % h);
         for (lane, view) in views.iter().enumerate() {
+            let [rows, columns] = &view.hole;
+            let hole = if rows.contains(&y) { columns.clone() } else { 0..0 };
             let Some(y) = y.checked_add_signed(view.down).filter(|&y| y < h) else { continue };
             let pixels = &dataset.picture(view.picture)[(c * h + y) * w..][..w];
             for x in 0..w {
                 let from = x.checked_add_signed(view.right);
                 if let Some(&value) = from.and_then(|from| pixels.get(from)) {
                     let to = if view.flip { w - 1 - x } else { x };
-                    out[to * LANES + lane] = floats[c][usize::from(value)];
+                    if !hole.contains(&to) {
+                        out[to * LANES + lane] = floats[c][usize::from(value)];
+                    }
                 }
             }
         }
@@ -215,7 +237,7 @@ mod tests {
     fn a_panic_of_the_thread_reaches_who_waits() {
         let dataset = Arc::new(Dataset::new(vec!["a".to_owned()], 1, 1, vec![0; 3], vec![0]));
         let normalise = Normalise { mean: [0.0; 3], std: [1.0; 3] };
-        let views = vec![View { picture: 1, down: 0, right: 0, flip: false }];
+        let views = vec![View { picture: 1, down: 0, right: 0, flip: false, hole: [0..0, 0..0] }];
         let mut batches = Batches::start(dataset, normalise, 1, views);
         assert!(panic::catch_unwind(panic::AssertUnwindSafe(|| batches.next())).is_err());
         assert!(batches.next().is_none());
