@@ -62,6 +62,7 @@ fn depthwise(kernel: &'static depthwise::Kernel, [channels, size, k, stride]: [u
             input: image(size),
             output: image(out),
             window: Window { kernel: [k; 2], stride: [stride; 2], dilation: [1; 2], pad: [k / 2; 2] },
+            odd: None,
             weights: filters,
             bias,
             x: Planes::from(channels.clone().map(|c| (16 + c * (input + output)) as u32).collect::<Vec<_>>()),

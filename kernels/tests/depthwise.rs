@@ -73,7 +73,7 @@ fn check(case: &Case, kernel: &'static Kernel) {
     let mut random = Random(case.seed);
     let lanes = kernel.isa.lanes();
     let written = (output.height - 1) * output.pitch + output.width.max(lanes);
-    let floats = written.max(input.height * input.pitch);
+    let floats = written.max((input.height - 1) * input.pitch + input.width.max(lanes));
     let places = places(&mut random, 3 * channels, floats);
     let (x, rest) = places.split_at(channels);
     let (residual, y) = rest.split_at(channels);
@@ -87,7 +87,7 @@ fn check(case: &Case, kernel: &'static Kernel) {
     }
     let weights = weights(&random.floats(WEIGHTS as usize + channels * window.kernel[0] * window.kernel[1]));
     let epilogue = Epilogue { residual: case.residual.then(|| residual.into()), ..case.epilogue.clone() };
-    let spec = Spec { input, output, window, weights: WEIGHTS, bias: BIAS, x: x.into(), y, epilogue };
+    let spec = Spec { input, output, window, odd: None, weights: WEIGHTS, bias: BIAS, x: x.into(), y, epilogue };
     let after = run(Call::new(kernel, spec.clone()).unwrap(), &weights, &before);
 
     let expected = reference::run(&spec, weights.as_slice(), &before);
@@ -132,13 +132,13 @@ proptest! {
             let input = Image { height, width, pitch: width + gap };
             let output = Image { height: out_height, width: out_width, pitch: out_width };
             let window = Window { kernel: [k; 2], stride: [stride; 2], dilation: [1; 2], pad };
-            let y = (input.pitch * height) as u32;
+            let y = (input.pitch * height + 16) as u32;
             let before = random.floats(y as usize + output.pitch * out_height + 16);
             let own = random.floats(1 + k * k);
             let mut values = own.clone();
             values.extend(own[1..].chunks(k).flat_map(|row| row.iter().copied().chain([0.0])));
             let weights = weights(&values);
-            let spec = Spec { input, output, window, weights: 1, bias: 0, x: vec![0].into(), y: &[y], epilogue: Epilogue::default() };
+            let spec = Spec { input, output, window, odd: None, weights: 1, bias: 0, x: vec![0].into(), y: &[y], epilogue: Epilogue::default() };
             let own = run(Call::new(kernel, spec.clone()).unwrap(), &weights, &before);
             let same = |other: &[f32], rows: Range<usize>, what: &str| {
                 for row in rows {
@@ -171,6 +171,38 @@ proptest! {
             }
         });
     }
+
+    /// Over rows whose columns are dealt, with and without a gap between the halves, a window gives the bits that it gives over the same rows in order; what lies
+    /// between the halves and behind them counts for nothing.
+    #[test]
+    fn dealt_columns_do_not_change_bits(
+        top in 0usize..2, height in 2usize..20, width in 2usize..70, fewer in 0usize..3, gap in prop::array::uniform2(0usize..5), seed: u64,
+    ) {
+        each(depthwise::available(), |kernel| {
+            let mut random = Random(seed);
+            let even = width.div_ceil(2);
+            let odd = even.max(kernel.isa.lanes()) + gap[0];
+            let input = Image { height, width, pitch: width };
+            let dealt = Image { pitch: odd + even.max(kernel.isa.lanes()) + gap[1], ..input };
+            let columns = even.saturating_sub(fewer).max(1);
+            let output = Image { height: (height + top) / 2, width: columns, pitch: columns };
+            let window = Window { kernel: [3; 2], stride: [2; 2], dilation: [1; 2], pad: [top, 1] };
+            let x = [0, (input.pitch * height + 16) as u32];
+            let y = [x[1] + (dealt.pitch * height) as u32];
+            let mut before = vec![f32::NAN; y[0] as usize + output.pitch * output.height + 16];
+            for (row, column) in (0..height).flat_map(|row| (0..width).map(move |column| (row, column))) {
+                let value = random.float();
+                before[row * input.pitch + column] = value;
+                before[x[1] as usize + row * dealt.pitch + column % 2 * odd + column / 2] = value;
+            }
+            let weights = weights(&random.floats(10));
+            let outputs = |input: Image, x: u32, odd: Option<usize>| {
+                let spec = Spec { input, output, window, odd, weights: 1, bias: 0, x: vec![x].into(), y: &y, epilogue: Epilogue::default() };
+                run(Call::new(kernel, spec).unwrap(), &weights, &before)[y[0] as usize..][..columns * output.height].to_vec()
+            };
+            assert_same_bits(&outputs(input, x[0], None), &outputs(dealt, x[1], Some(odd)), kernel.name);
+        });
+    }
 }
 
 #[test]
@@ -180,7 +212,8 @@ fn wrong_shapes_are_refused() {
         let window = Window { kernel: [3; 2], stride: [1; 2], dilation: [1; 2], pad: [1; 2] };
         let call = |input, output, window, x: Vec<u32>, residual: Option<Vec<u32>>| {
             let epilogue = Epilogue { residual: residual.map(Planes::from), ..Epilogue::default() };
-            let spec = Spec { input, output, window, weights: 0, bias: 0, x: x.into(), y: &[100, 200], epilogue };
+            let spec =
+                Spec { input, output, window, odd: None, weights: 0, bias: 0, x: x.into(), y: &[100, 200], epilogue };
             Call::new(kernel, spec).is_ok()
         };
         let two = || vec![0, 50];
@@ -206,6 +239,35 @@ fn wrong_shapes_are_refused() {
             assert!(!with(&|w| w.pad[axis] = usize::MAX));
             assert!(!with(&|w| w.stride[axis] = usize::MAX));
             assert!(!with(&|w| w.dilation[axis] = usize::MAX));
+        }
+
+        let dealt = |pitch, odd, window, output| {
+            let input = Image { height: 4, width: 40, pitch };
+            let spec = Spec {
+                input,
+                output,
+                window,
+                odd: Some(odd),
+                weights: 0,
+                bias: 0,
+                x: vec![0].into(),
+                y: &[500],
+                epilogue: Epilogue::default(),
+            };
+            Call::new(kernel, spec).is_ok()
+        };
+        let (window, output) = (Window { stride: [2; 2], ..window }, Image { height: 2, width: 20, pitch: 20 });
+        assert!(dealt(40, 20, window, output));
+        assert!(!dealt(40, 19, window, output) && !dealt(40, 21, window, output), "each half fits in a row");
+        assert!(!dealt(50, 20, window, Image { width: 21, pitch: 21, ..output }), "an output for each even column");
+        for other in [
+            Window { stride: [1, 2], ..window },
+            Window { stride: [2, 1], ..window },
+            Window { kernel: [5; 2], ..window },
+            Window { dilation: [2; 2], ..window },
+            Window { pad: [1, 0], ..window },
+        ] {
+            assert!(!dealt(40, 20, other, output), "{other:?}");
         }
     });
 }

@@ -5,9 +5,8 @@
 //! shifted by whole rows and columns: the same sums, in the same order.
 
 use super::{
-    cache::Caches,
     choose::{Method, method},
-    fuse::{Scratch, greatest_common_divisor},
+    fuse::{Scratch, Target, greatest_common_divisor},
     layout::Layout,
     net::{Conv, Kind},
     prune::Live,
@@ -71,21 +70,13 @@ impl Phases {
     }
 }
 
-/// The convolutions of `net` that are dealt, by what they write, for `parts` threads and vectors of `lanes` floats.
-pub(super) fn deals(
-    net: &Net<'_>,
-    live: &Live,
-    layouts: &[Layout],
-    caches: Caches,
-    lanes: usize,
-    parts: usize,
-) -> BTreeMap<StorageId, Deal> {
+/// The convolutions of `net` that are dealt, by what they write.
+pub(super) fn deals(net: &Net<'_>, live: &Live, layouts: &[Layout], target: Target) -> BTreeMap<StorageId, Deal> {
     let live = net.steps.iter().filter(|step| live.any(step.storage));
-    live.filter_map(|step| Some((step.storage, deal(step, &layouts[step.storage as usize], caches, lanes, parts)?)))
-        .collect()
+    live.filter_map(|step| Some((step.storage, deal(step, &layouts[step.storage as usize], target)?))).collect()
 }
 
-fn deal(step: &Step<'_>, layout: &Layout, caches: Caches, lanes: usize, parts: usize) -> Option<Deal> {
+fn deal(step: &Step<'_>, layout: &Layout, Target { caches, lanes, parts, .. }: Target) -> Option<Deal> {
     let Kind::Conv(conv) = &step.layer.kind else { return None };
     let [_, _, h, w] = step.inputs[0].shape.nchw()?;
     let [_, _, rows, columns] = step.output.shape.nchw()?;

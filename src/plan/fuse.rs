@@ -1,7 +1,8 @@
 //! Step 7: an expansion, the depthwise layer behind it and the projection behind that run in bands of rows, where their planes would not stay in cache.
 //!
 //! For each band: some filters of the expansion into scratch memory, the depthwise layer over them, the next filters; when all channels of the band are there,
-//! the projection. The rows that two bands share are computed twice, with the same bits.
+//! the projection. The rows that two bands share are computed twice, with the same bits. Where the depthwise layer takes every second column, the expansion's
+//! inputs are dealt first, into even and odd columns, and so are its outputs.
 
 use super::{
     cache::Caches,
@@ -20,8 +21,18 @@ use std::ops::Range;
 const FAR: usize = 4;
 /// Fewest rows of a band: below that the calls' own cost and the rows computed twice eat up what the caches give.
 const FEWEST_ROWS: usize = 4;
-/// Fewest filters of a chunk: a tile of any kernel.
-const FEWEST_FILTERS: usize = 6;
+
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    pub(super) caches: Caches,
+    /// Floats of a vector.
+    pub(super) lanes: usize,
+    /// Filters of a tile of a pointwise convolution.
+    pub(super) filters: usize,
+    /// Threads.
+    pub(super) parts: usize,
+}
 
 /// Three steps in a row that run as one.
 #[derive(Clone, Debug)]
@@ -30,10 +41,14 @@ pub(super) struct Run {
     pub(super) first: usize,
     /// Rows that the depthwise layer makes in one band; the last band may have fewer.
     pub(super) rows: usize,
-    /// Most filters of the expansion that are made before the depthwise layer reads them.
+    /// Most filters of the expansion that are made before the depthwise layer reads them, in whole tiles.
     pub(super) filters: usize,
-    /// The scratch memory of one part: of the expansion's planes, and of the depthwise layer's.
-    pub(super) scratch: [Scratch; 2],
+    /// The planes of the expansion that one part holds at once.
+    pub(super) expanded: Scratch,
+    /// The planes of the depthwise layer that one part holds.
+    pub(super) made: Scratch,
+    /// If the depthwise layer takes every second column: the expansion reads dealt columns, and so makes them.
+    pub(super) dealt: Option<Dealt>,
     /// Ranges of bands that may run at the same time, each with its own scratch memory.
     pub(super) parts: Vec<Range<usize>>,
 }
@@ -43,6 +58,25 @@ impl Run {
     pub(super) fn steps(&self) -> Range<usize> {
         self.first..self.first + 3
     }
+
+    /// The floats of scratch memory of one part, in place of what the expansion makes, and the depthwise layer.
+    pub(super) fn scratch(&self) -> [usize; 2] {
+        let dealt = self.dealt.as_ref().map_or(0, |dealt| dealt.scratch.len);
+        [self.expanded.len + dealt, self.made.len]
+    }
+}
+
+/// Rows whose even columns come first and whose odd ones begin later.
+///
+/// A 1x1 convolution does not mind the order of pixels, so that of the two layers before a stride the one with few channels is dealt: its inputs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dealt {
+    /// Floats from a row's first even column to its first odd one.
+    pub(super) odd: usize,
+    /// Floats from one row to the next.
+    pub(super) pitch: usize,
+    /// The input planes of a group, dealt.
+    pub(super) scratch: Scratch,
 }
 
 /// Planes that each band uses anew.
@@ -83,20 +117,13 @@ pub(super) fn band(conv: &Conv<'_>, height: usize, output: Range<usize>) -> Band
     Band { output, input: begin.saturating_sub(top).min(end)..end, pad: top.saturating_sub(begin) }
 }
 
-/// The runs of `net` that are worth fusing, for `parts` threads and vectors of `lanes` floats.
-pub(super) fn runs(
-    net: &Net<'_>,
-    live: &Live,
-    layouts: &[Layout],
-    caches: Caches,
-    lanes: usize,
-    parts: usize,
-) -> Vec<Run> {
+/// The runs of `net` that are worth fusing.
+pub(super) fn runs(net: &Net<'_>, live: &Live, layouts: &[Layout], target: Target) -> Vec<Run> {
     let readers = readers(net, live);
     let mut runs = Vec::new();
     let mut first = 0;
     while first + 2 < net.steps.len() {
-        let run = run(net, live, layouts, &readers, (caches, lanes), parts, first);
+        let run = run(net, live, layouts, &readers, target, first);
         first += if run.is_some() { 3 } else { 1 };
         runs.extend(run);
     }
@@ -124,12 +151,12 @@ fn run(
     live: &Live,
     layouts: &[Layout],
     readers: &[usize],
-    (caches, lanes): (Caches, usize),
-    parts: usize,
+    Target { caches, lanes, filters: tile, parts }: Target,
     first: usize,
 ) -> Option<Run> {
     let [expand, depthwise, project] = net.steps.get(first..first + 3)? else { return None };
-    let ([Some(_), Some(_)], Kind::Conv(conv)) = ([expand, project].map(pointwise), &depthwise.layer.kind) else {
+    let ([Some(expansion), Some(_)], Kind::Conv(conv)) = ([expand, project].map(pointwise), &depthwise.layer.kind)
+    else {
         return None;
     };
     let feeds = |from: &Step<'_>, to: &Step<'_>| {
@@ -153,22 +180,35 @@ fn run(
         return None;
     }
     // Bands as high as the second-level cache allows, of equal height, that end where vectors of the projection end.
-    let per_row = (made.planes * made.pitch + FEWEST_FILTERS * conv.stride[0] * expanded.pitch) * bytes;
+    let per_row = (made.planes * made.pitch + tile * conv.stride[0] * expanded.pitch) * bytes;
     let most = (caches.l2 / per_row).max(FEWEST_ROWS);
     let quantum = lanes / greatest_common_divisor(lanes, made.pitch);
-    let height_of_band = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(quantum);
-    let bands = rows.div_ceil(height_of_band);
-    let input_rows = (height_of_band - 1) * conv.stride[0] + (conv.kernel[0] - 1) * conv.dilation[0] + 1;
-    let plane = input_rows.min(height) * expanded.pitch;
-    let filters = (caches.l1 / 2 / (plane * bytes)).max(FEWEST_FILTERS).min(expanded.planes);
+    let rows_of_band = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(quantum);
+    let bands = rows.div_ceil(rows_of_band);
+    let input_rows = ((rows_of_band - 1) * conv.stride[0] + (conv.kernel[0] - 1) * conv.dilation[0] + 1).min(height);
+    let dealt = takes_dealt(conv, [height, width], [rows, columns]).then(|| {
+        let odd = width.div_ceil(2).next_multiple_of(lanes);
+        let channels = expansion.groups.iter().map(|group| group.channels.len()).max().unwrap_or(0);
+        Dealt { odd, pitch: 2 * odd, scratch: Scratch::new(channels, input_rows * 2 * odd) }
+    });
+    let plane = input_rows * dealt.map_or(expanded.pitch, |dealt| dealt.pitch);
+    let filters = (caches.l1 / 2 / (plane * bytes)).max(tile).min(expanded.planes);
     let parts = parts.min(bands);
     Some(Run {
         first,
-        rows: height_of_band,
+        rows: rows_of_band,
         filters,
-        scratch: [Scratch::new(filters, plane), Scratch::new(made.planes, height_of_band * made.pitch)],
+        expanded: Scratch::new(filters, plane),
+        made: Scratch::new(made.planes, rows_of_band * made.pitch),
+        dealt,
         parts: (0..parts).map(|part| part * bands / parts..(part + 1) * bands / parts).collect(),
     })
+}
+
+/// Whether there is a kernel over dealt columns for a depthwise layer.
+fn takes_dealt(conv: &Conv<'_>, input: [usize; 2], output: [usize; 2]) -> bool {
+    let Conv { kernel: [3, 3], stride: [2, 2], dilation: [1, 1], pad: [1, 1, ..], .. } = conv else { return false };
+    input[1] > 1 && output[0] <= input[0].div_ceil(2) && output[1] <= input[1].div_ceil(2)
 }
 
 /// The convolution of a step over whole planes, pixel by pixel.

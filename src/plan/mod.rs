@@ -145,10 +145,10 @@ impl Plan {
         let pool = pool(&options.threads)?;
         let parts = pool.as_ref().map_or(1, |pool| pool.current_num_threads());
         let caches = options.caches.unwrap_or_else(Caches::of_this_machine);
-        let lanes = kernels.pointwise.isa.lanes();
+        let filters = kernels.pointwise.max_filters();
+        let target = fuse::Target { caches, lanes: kernels.pointwise.isa.lanes(), filters, parts };
         let (runs, mut deals) = if options.fuse {
-            let deals = deal::deals(&net, &live, &layouts, caches, lanes, parts);
-            (fuse::runs(&net, &live, &layouts, caches, lanes, parts), deals)
+            (fuse::runs(&net, &live, &layouts, target), deal::deals(&net, &live, &layouts, target))
         } else {
             Default::default()
         };
@@ -156,8 +156,8 @@ impl Plan {
         arena::join(&mut lifetimes, runs.iter().map(fuse::Run::steps));
         let mut sizes: Vec<usize> = layouts.iter().map(|layout| layout.len).collect();
         for run in &runs {
-            for (step, scratch) in net.steps[run.steps()].iter().zip(run.scratch) {
-                sizes[step.storage as usize] = run.parts.len() * scratch.len;
+            for (step, scratch) in net.steps[run.steps()].iter().zip(run.scratch()) {
+                sizes[step.storage as usize] = run.parts.len() * scratch;
             }
         }
         for (index, step) in net.steps.iter().enumerate() {

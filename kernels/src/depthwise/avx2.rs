@@ -12,18 +12,16 @@ pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x8-avx2",
     isa: Isa::Avx2,
     three: [own::<3, 1>, own::<3, 2>],
+    dealt: own::<3, { body::DEALT }>,
     five: [own::<5, 1>, own::<5, 2>],
     any: [any::<1>, any::<2>, any::<0>],
 };
 
 impl Variant for Avx2 {
     #[inline(always)]
-    unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKED: bool>(
-        self,
-        strip: &Strip<'_, E>,
-    ) {
+    unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKS: u8>(self, strip: &Strip<'_, E>) {
         // SAFETY: the caller's promise, and the value proves that the CPU has the features.
-        unsafe { black_box(run::<E, K, STRIDE, MASKED> as unsafe fn(Avx2, &Strip<'_, E>))(self, strip) }
+        unsafe { black_box(run::<E, K, STRIDE, MASKS> as unsafe fn(Avx2, &Strip<'_, E>))(self, strip) }
     }
     #[inline(always)]
     fn deal(self, a: __m256, b: __m256) -> (__m256, __m256) {
@@ -40,9 +38,9 @@ impl Variant for Avx2 {
 /// # Safety
 /// As for [`Strip::run`], and the CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn run<E: Ending<Avx2>, const K: usize, const STRIDE: usize, const MASKED: bool>(s: Avx2, strip: &Strip<'_, E>) {
+unsafe fn run<E: Ending<Avx2>, const K: usize, const STRIDE: usize, const MASKS: u8>(s: Avx2, strip: &Strip<'_, E>) {
     // SAFETY: the caller's promise.
-    unsafe { strip.run::<_, K, STRIDE, MASKED>(s) }
+    unsafe { strip.run::<_, K, STRIDE, MASKS>(s) }
 }
 
 /// # Safety

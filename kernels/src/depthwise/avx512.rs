@@ -12,18 +12,16 @@ pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x16-avx512",
     isa: Isa::Avx512,
     three: [own::<3, 1>, own::<3, 2>],
+    dealt: own::<3, { body::DEALT }>,
     five: [own::<5, 1>, own::<5, 2>],
     any: [any::<1>, any::<2>, any::<0>],
 };
 
 impl Variant for Avx512 {
     #[inline(always)]
-    unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKED: bool>(
-        self,
-        strip: &Strip<'_, E>,
-    ) {
+    unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKS: u8>(self, strip: &Strip<'_, E>) {
         // SAFETY: the caller's promise, and the value proves that the CPU has the features.
-        unsafe { black_box(run::<E, K, STRIDE, MASKED> as unsafe fn(Avx512, &Strip<'_, E>))(self, strip) }
+        unsafe { black_box(run::<E, K, STRIDE, MASKS> as unsafe fn(Avx512, &Strip<'_, E>))(self, strip) }
     }
     #[inline(always)]
     fn deal(self, a: __m512, b: __m512) -> (__m512, __m512) {
@@ -43,12 +41,12 @@ impl Variant for Avx512 {
 /// # Safety
 /// As for [`Strip::run`], and the CPU has AVX-512 F, BW, DQ and VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn run<E: Ending<Avx512>, const K: usize, const STRIDE: usize, const MASKED: bool>(
+unsafe fn run<E: Ending<Avx512>, const K: usize, const STRIDE: usize, const MASKS: u8>(
     s: Avx512,
     strip: &Strip<'_, E>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { strip.run::<_, K, STRIDE, MASKED>(s) }
+    unsafe { strip.run::<_, K, STRIDE, MASKS>(s) }
 }
 
 /// # Safety

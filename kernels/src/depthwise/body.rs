@@ -8,6 +8,9 @@ use crate::{
 };
 use std::ops::Range;
 
+/// In place of a stride: two, where the columns of each input row are dealt, the odd ones behind the even ones.
+pub(super) const DEALT: usize = 0;
+
 /// What a variant has of its own.
 pub(super) trait Variant: Simd {
     /// [`Strip::run`] in a function of its own, so that each kind has all registers: called through a pointer that the compiler can't see through, since
@@ -15,7 +18,7 @@ pub(super) trait Variant: Simd {
     ///
     /// # Safety
     /// As for [`Strip::run`].
-    unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKED: bool>(self, strip: &Strip<'_, E>);
+    unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKS: u8>(self, strip: &Strip<'_, E>);
 
     /// The elements with even and with odd index of `a` and `b`, both in the same order, which may be any that is cheap.
     #[inline(always)]
@@ -82,33 +85,62 @@ unsafe fn planes<S: Variant, const K: usize, const STRIDE: usize>(
     arena: *mut f32,
     ending: impl Ending<S>,
 ) {
-    let (width, pad) = (call.input.width as isize, call.window.pad[1] as isize);
+    let width = if STRIDE == DEALT { call.input.width / 2 } else { call.input.width } as isize;
+    let pad = call.window.pad[1] as isize;
     let (channels, block) = (call.y.len(), (BLOCK / call.input.len()).max(1));
     for begin in (0..channels).step_by(block) {
         let channels = begin..channels.min(begin + block);
-        for column in strips(call.output.width, S::LANES) {
-            let left = (column * STRIDE) as isize - pad;
-            let strip = Strip { call, weights, arena, column, left, channels: channels.clone(), ending };
-            let whole = left >= 0 && left + ((S::LANES - 1) * STRIDE + K) as isize <= width;
-            // SAFETY: the loads stay within rows of the input: all lanes do, or those that the masks leave.
+        let mut strips = strips(call.output.width, S::LANES).peekable();
+        while let Some(column) = strips.next() {
+            // Of dealt rows, the column of the odd ones.
+            let left =
+                |column: usize| if STRIDE == DEALT { column as isize - 1 } else { (column * STRIDE) as isize - pad };
+            let ends = |column: usize, columns: usize| left(column) + columns as isize <= width;
+            let columns = if STRIDE == DEALT { S::LANES + 1 } else { (S::LANES - 1) * STRIDE + K };
+            let is_whole = |column: usize| left(column) >= 0 && ends(column, columns);
+            let mut last = column;
+            while let Some(next) = strips.next_if(|&next| K == 3 && is_whole(column) && is_whole(next)) {
+                last = next;
+            }
+            let strip =
+                Strip { call, weights, arena, column, last, left: left(column), channels: channels.clone(), ending };
+            // SAFETY: the loads stay within rows of the input, or with `SIDES` within whole vectors of its columns: all lanes do, or those that the masks leave.
             unsafe {
-                if whole {
-                    s.run::<_, K, STRIDE, false>(&strip);
-                } else {
-                    s.run::<_, K, STRIDE, true>(&strip);
+                // With the usual padding, what is missing at the edges of an image belongs to one load each.
+                match (strip.left, ends(column, columns)) {
+                    (0.., true) => s.run::<_, K, STRIDE, 0>(&strip),
+                    (-1, true) if K == 3 => s.run::<_, K, STRIDE, FIRST>(&strip),
+                    (0.., false) if STRIDE == DEALT || K == 3 && STRIDE == 1 && ends(column, S::LANES + 1) => {
+                        s.run::<_, K, STRIDE, LAST>(&strip);
+                    }
+                    (-1, false)
+                        if STRIDE == DEALT || K == 3 && STRIDE == 1 && call.output.width <= call.input.width =>
+                    {
+                        s.run::<_, K, STRIDE, SIDES>(&strip);
+                    }
+                    _ => s.run::<_, K, STRIDE, ALL>(&strip),
                 }
             }
         }
     }
 }
 
-/// A strip of output columns, one vector wide, of some channels.
+/// Which loads of a row are masked: a bit for each, of windows of three.
+const FIRST: u8 = 0b001;
+const SECOND: u8 = 0b010;
+const LAST: u8 = 0b100;
+const SIDES: u8 = FIRST | LAST;
+const ALL: u8 = 0b111;
+
+/// A strip of output columns, one vector wide, of some channels; or several, side by side.
 pub(super) struct Strip<'a, E> {
     call: &'a Call,
     weights: *const f32,
     arena: *mut f32,
     column: usize,
-    /// The column of the input under the first column of the first window.
+    /// The first column of the last strip.
+    last: usize,
+    /// The column of the input under the first column of the first window; of dealt rows, that of the odd columns.
     left: isize,
     channels: Range<usize>,
     ending: E,
@@ -116,19 +148,19 @@ pub(super) struct Strip<'a, E> {
 
 impl<E> Strip<'_, E> {
     /// # Safety
-    /// As for [`own`]; with `MASKED` false, all lanes of all loads lie in the image.
+    /// As for [`own`]; with `MASKS` zero, all lanes of all loads lie in the image.
     #[inline(always)]
-    pub(super) unsafe fn run<S: Variant, const K: usize, const STRIDE: usize, const MASKED: bool>(&self, s: S)
+    pub(super) unsafe fn run<S: Variant, const K: usize, const STRIDE: usize, const MASKS: u8>(&self, s: S)
     where
         E: Ending<S>,
     {
         // SAFETY: the caller's promise.
         unsafe {
             match (K, STRIDE) {
-                (3, 1) => self.dense::<S, MASKED>(s),
-                (3, _) => self.strided::<S, MASKED>(s),
-                (_, 1) => self.columns::<S, K, STRIDE, 7, MASKED>(s),
-                _ => self.columns::<S, K, STRIDE, 4, MASKED>(s),
+                (3, 1) => self.dense::<S, MASKS>(s),
+                (3, _) => self.strided::<S, STRIDE, MASKS>(s),
+                (_, 1) => self.columns::<S, K, STRIDE, 7, MASKS>(s),
+                _ => self.columns::<S, K, STRIDE, 4, MASKS>(s),
             }
         }
     }
@@ -138,7 +170,7 @@ impl<E> Strip<'_, E> {
     /// # Safety
     /// As for [`Self::run`].
     #[inline(always)]
-    unsafe fn columns<S: Variant, const K: usize, const STRIDE: usize, const R: usize, const MASKED: bool>(&self, s: S)
+    unsafe fn columns<S: Variant, const K: usize, const STRIDE: usize, const R: usize, const MASKS: u8>(&self, s: S)
     where
         E: Ending<S>,
     {
@@ -148,10 +180,10 @@ impl<E> Strip<'_, E> {
             // SAFETY: rows of the output, and the caller's promise.
             unsafe {
                 for row in (0..whole).step_by(R) {
-                    self.rows::<S, K, STRIDE, R, MASKED>(s, channel, row);
+                    self.rows::<S, K, STRIDE, R, MASKS>(s, channel, row);
                 }
                 for row in whole..height {
-                    self.rows::<S, K, STRIDE, 1, MASKED>(s, channel, row);
+                    self.rows::<S, K, STRIDE, 1, MASKS>(s, channel, row);
                 }
             }
         }
@@ -162,7 +194,7 @@ impl<E> Strip<'_, E> {
     /// # Safety
     /// As for [`Self::run`]; the rows are in the output.
     #[inline(always)]
-    unsafe fn rows<S: Variant, const K: usize, const STRIDE: usize, const R: usize, const MASKED: bool>(
+    unsafe fn rows<S: Variant, const K: usize, const STRIDE: usize, const R: usize, const MASKS: u8>(
         &self,
         s: S,
         channel: usize,
@@ -190,9 +222,9 @@ impl<E> Strip<'_, E> {
                         continue;
                     }
                     let p = x.wrapping_offset(at * x_pitch as isize).wrapping_add(column);
-                    let mut input = load::<S, MASKED>(s, p, masks[0]);
+                    let mut input = load(s, p, masks[0], MASKS != 0);
                     if STRIDE == 2 {
-                        input = s.deal(input, load::<S, MASKED>(s, p.wrapping_add(S::LANES), masks[1])).0;
+                        input = s.deal(input, load(s, p.wrapping_add(S::LANES), masks[1], MASKS != 0)).0;
                     }
                     for (t, sum) in sums.iter_mut().enumerate() {
                         if let Some(&tap) = r.checked_sub(t * STRIDE).and_then(|i| taps.get(i)) {
@@ -204,17 +236,44 @@ impl<E> Strip<'_, E> {
             let y = arena.add(call.y[channel] as usize + self.column);
             for (t, sum) in sums.into_iter().enumerate() {
                 let sum = if STRIDE == 2 { s.settle(sum) } else { sum };
-                self.store(s, y, (row + t) * call.output.pitch, channel, sum);
+                self.store(s, y, (row + t) * call.output.pitch, (channel, self.column), sum);
             }
         }
     }
 
-    /// A strip with stride one.
+    /// Strips with stride one.
     ///
     /// # Safety
     /// As for [`Self::run`].
     #[inline(always)]
-    unsafe fn dense<S: Simd, const MASKED: bool>(&self, s: S)
+    unsafe fn dense<S: Simd, const MASKS: u8>(&self, s: S)
+    where
+        E: Ending<S>,
+    {
+        let masks = [self.mask(s, 0), self.mask(s, 1), self.mask(s, 2)];
+        for channel in self.channels.clone() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let channel = self.channel(s, channel);
+                if MASKS != 0 {
+                    self.dense_strip::<S, MASKS>(s, channel, self.column, &masks);
+                    continue;
+                }
+                for column in self.columns_of_strips::<S>() {
+                    let ahead = column - self.column;
+                    let channel = Channel { x: channel.x.add(ahead), y: channel.y.add(ahead), ..channel };
+                    self.dense_strip::<S, MASKS>(s, channel, column, &masks);
+                }
+            }
+        }
+    }
+
+    /// A strip of a channel with stride one.
+    ///
+    /// # Safety
+    /// As for [`Self::run`].
+    #[inline(always)]
+    unsafe fn dense_strip<S: Simd, const MASKS: u8>(&self, s: S, strip: Channel<S>, column: usize, masks: &[S::M; 3])
     where
         E: Ending<S>,
     {
@@ -223,74 +282,117 @@ impl<E> Strip<'_, E> {
         let pad = self.call.window.pad[0];
         let whole = self.call.input.height + pad - 2;
         let (whole, cut) = (whole.min(self.call.output.height), whole < self.call.output.height);
-        let masks = [self.mask(s, 0), self.mask(s, 1), self.mask(s, 2)];
-        for channel in self.channels.clone() {
-            // SAFETY: rows of the input and of the output, and the caller's promise.
-            unsafe {
-                let Channel { mut x, y, w, bias } = self.channel(s, channel);
-                // The sums of the output rows that still lack two rows of inputs, and one.
-                let mut begun = bias;
-                if pad == 0 {
-                    begun = chain_from(s, bias, columns::<S, MASKED>(s, x, &masks), w[0]);
-                    x = x.wrapping_add(x_pitch);
-                }
-                let first = columns::<S, MASKED>(s, x, &masks);
+        let Channel { channel, mut x, y, w, bias } = strip;
+        // SAFETY: rows of the input and of the output, and the caller's promise.
+        unsafe {
+            // The sums of the output rows that still lack two rows of inputs, and one.
+            let mut begun = bias;
+            if pad == 0 {
+                begun = chain_from(s, bias, columns::<S, MASKS>(s, x, masks), w[0]);
                 x = x.wrapping_add(x_pitch);
-                let mut most = s.add(begun, chain(s, first, w[1]));
-                begun = chain_from(s, bias, first, w[0]);
-                for row in 0..whole {
-                    let last = columns::<S, MASKED>(s, x, &masks);
-                    x = x.wrapping_add(x_pitch);
-                    let done = s.add(most, chain(s, last, w[2]));
-                    most = s.add(begun, chain(s, last, w[1]));
-                    begun = chain_from(s, bias, last, w[0]);
-                    self.store(s, y, row * y_pitch, channel, done);
+            }
+            let first = columns::<S, MASKS>(s, x, masks);
+            x = x.wrapping_add(x_pitch);
+            let mut most = s.add(begun, chain(s, first, w[1]));
+            begun = chain_from(s, bias, first, w[0]);
+            for row in 0..whole {
+                let last = columns::<S, MASKS>(s, x, masks);
+                x = x.wrapping_add(x_pitch);
+                let done = s.add(most, chain(s, last, w[2]));
+                most = s.add(begun, chain(s, last, w[1]));
+                begun = chain_from(s, bias, last, w[0]);
+                self.store(s, y, row * y_pitch, (channel, column), done);
+            }
+            if cut {
+                self.store(s, y, whole * y_pitch, (channel, column), most);
+            }
+        }
+    }
+
+    /// Strips with stride two.
+    ///
+    /// # Safety
+    /// As for [`Self::run`].
+    #[inline(always)]
+    unsafe fn strided<S: Variant, const STRIDE: usize, const MASKS: u8>(&self, s: S)
+    where
+        E: Ending<S>,
+    {
+        let half = S::LANES as isize;
+        let masks = if STRIDE == DEALT {
+            let mask = |at: isize| s.mask(-at, (self.call.input.width / 2) as isize - at);
+            [mask(self.left), mask(self.left + 1)].map(|mask| [mask; 2])
+        } else {
+            [[self.mask(s, 0), self.mask(s, half)], [self.mask(s, 1), self.mask(s, 1 + half)]]
+        };
+        for channel in self.channels.clone() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let channel = self.channel(s, channel);
+                if MASKS != 0 {
+                    self.strided_strip::<S, STRIDE, MASKS>(s, channel, self.column, &masks);
+                    continue;
                 }
-                if cut {
-                    self.store(s, y, whole * y_pitch, channel, most);
+                for column in self.columns_of_strips::<S>() {
+                    let ahead = column - self.column;
+                    let x = channel.x.add(if STRIDE == DEALT { ahead } else { 2 * ahead });
+                    let channel = Channel { x, y: channel.y.add(ahead), ..channel };
+                    self.strided_strip::<S, STRIDE, MASKS>(s, channel, column, &masks);
                 }
             }
         }
     }
 
-    /// A strip with stride two.
+    /// A strip of a channel with stride two.
     ///
     /// # Safety
     /// As for [`Self::run`].
     #[inline(always)]
-    unsafe fn strided<S: Variant, const MASKED: bool>(&self, s: S)
-    where
+    unsafe fn strided_strip<S: Variant, const STRIDE: usize, const MASKS: u8>(
+        &self,
+        s: S,
+        strip: Channel<S>,
+        column: usize,
+        masks: &[[S::M; 2]; 2],
+    ) where
         E: Ending<S>,
     {
         let (x_pitch, y_pitch) = (self.call.input.pitch, self.call.output.pitch);
         let pad = self.call.window.pad[0];
         let whole = (self.call.input.height + pad - 1) / 2;
         let (whole, cut) = (whole.min(self.call.output.height), whole < self.call.output.height);
-        let half = S::LANES as isize;
-        let masks = [self.mask(s, 0), self.mask(s, half), self.mask(s, 1), self.mask(s, 1 + half)];
-        for channel in self.channels.clone() {
-            // SAFETY: rows of the input and of the output, and the caller's promise.
-            unsafe {
-                let Channel { mut x, y, w, bias } = self.channel(s, channel);
-                // The sum of the output row that still lacks two rows of inputs.
-                let mut begun = bias;
-                if pad == 0 {
-                    begun = chain_from(s, bias, pairs::<S, MASKED>(s, x, &masks), w[0]);
-                    x = x.wrapping_add(x_pitch);
-                }
-                for row in 0..whole {
-                    let most = s.add(begun, chain(s, pairs::<S, MASKED>(s, x, &masks), w[1]));
-                    let last = pairs::<S, MASKED>(s, x.wrapping_add(x_pitch), &masks);
-                    x = x.wrapping_add(2 * x_pitch);
-                    begun = chain_from(s, bias, last, w[0]);
-                    self.store(s, y, row * y_pitch, channel, s.settle(s.add(most, chain(s, last, w[2]))));
-                }
-                if cut {
-                    let most = s.add(begun, chain(s, pairs::<S, MASKED>(s, x, &masks), w[1]));
-                    self.store(s, y, whole * y_pitch, channel, s.settle(most));
-                }
+        let odd = self.call.odd;
+        let Channel { channel, mut x, y, w, bias } = strip;
+        // SAFETY: rows of the input and of the output, and the caller's promise.
+        unsafe {
+            // The sum of the output row that still lacks two rows of inputs.
+            let mut begun = bias;
+            if pad == 0 {
+                begun = chain_from(s, bias, every_second::<S, STRIDE, MASKS>(s, x, odd, masks), w[0]);
+                x = x.wrapping_add(x_pitch);
+            }
+            for row in 0..whole {
+                let most = s.add(begun, chain(s, every_second::<S, STRIDE, MASKS>(s, x, odd, masks), w[1]));
+                let last = every_second::<S, STRIDE, MASKS>(s, x.wrapping_add(x_pitch), odd, masks);
+                x = x.wrapping_add(2 * x_pitch);
+                begun = chain_from(s, bias, last, w[0]);
+                let done = s.add(most, chain(s, last, w[2]));
+                let done = if STRIDE == DEALT { done } else { s.settle(done) };
+                self.store(s, y, row * y_pitch, (channel, column), done);
+            }
+            if cut {
+                let most = s.add(begun, chain(s, every_second::<S, STRIDE, MASKS>(s, x, odd, masks), w[1]));
+                let most = if STRIDE == DEALT { most } else { s.settle(most) };
+                self.store(s, y, whole * y_pitch, (channel, column), most);
             }
         }
+    }
+
+    /// The first column of each strip; the last one may overlap the one before.
+    #[inline(always)]
+    fn columns_of_strips<S: Simd>(&self) -> impl Iterator<Item = usize> {
+        let last = self.last;
+        (self.column..last + S::LANES).step_by(S::LANES).map(move |column| column.min(last))
     }
 
     /// The lanes inside the image of a load that begins `offset` columns behind the window's first.
@@ -309,6 +411,7 @@ impl<E> Strip<'_, E> {
         unsafe {
             let w = weights.add(call.weights as usize + channel * 9);
             Channel {
+                channel,
                 x: arena.add(call.x.offsets()[channel] as usize).wrapping_offset(self.left),
                 y: arena.add(call.y[channel] as usize + self.column),
                 w: [load_row(s, w), load_row(s, w.add(3)), load_row(s, w.add(6))],
@@ -320,19 +423,21 @@ impl<E> Strip<'_, E> {
     /// Stores the sums of the row at `at` in the output.
     ///
     /// # Safety
-    /// `y` is the output of the channel, and it has this row.
+    /// `y` is the output of the channel from the column on, and it has this row.
     #[inline(always)]
-    unsafe fn store<S: Simd>(&self, s: S, y: *mut f32, at: usize, channel: usize, sum: S::V)
+    unsafe fn store<S: Simd>(&self, s: S, y: *mut f32, at: usize, (channel, column): (usize, usize), sum: S::V)
     where
         E: Ending<S>,
     {
         // SAFETY: `Extents` covers the output's rows and the overrun of the last one.
-        unsafe { s.store(y.add(at), self.ending.apply(s, sum, channel, at + self.column)) }
+        unsafe { s.store(y.add(at), self.ending.apply(s, sum, channel, at + column)) }
     }
 }
 
 /// What a strip needs of a channel.
+#[derive(Clone, Copy)]
 struct Channel<S: Simd> {
+    channel: usize,
     /// Where row 0 of the input would have the first column of the first window.
     x: *const f32,
     /// Where row 0 of the output has the strip.
@@ -362,41 +467,51 @@ fn chain_from<S: Simd>(s: S, start: S::V, x: [S::V; 3], w: [S::V; 3]) -> S::V {
 }
 
 /// # Safety
-/// The vector at `p`, or with `MASKED` what the mask leaves of it, lies in the input.
+/// The vector at `p`, or if `masked` what the mask leaves of it, lies in the input.
 #[inline(always)]
-unsafe fn load<S: Simd, const MASKED: bool>(s: S, p: *const f32, mask: S::M) -> S::V {
+unsafe fn load<S: Simd>(s: S, p: *const f32, mask: S::M, masked: bool) -> S::V {
     // SAFETY: the caller's promise.
-    unsafe { if MASKED { s.load_masked(p, mask) } else { s.load(p) } }
+    unsafe { if masked { s.load_masked(p, mask) } else { s.load(p) } }
 }
 
 /// The columns from `p`, `p + 1` and `p + 2` on.
 ///
 /// # Safety
-/// The `LANES + 2` floats at `p`, or with `MASKED` what the masks leave of them, lie in the input.
+/// The `LANES + 2` floats at `p`, or with `MASKS` what the masks leave of them, lie in the input.
 #[inline(always)]
-unsafe fn columns<S: Simd, const MASKED: bool>(s: S, p: *const f32, masks: &[S::M; 3]) -> [S::V; 3] {
+unsafe fn columns<S: Simd, const MASKS: u8>(s: S, p: *const f32, masks: &[S::M; 3]) -> [S::V; 3] {
     // SAFETY: the caller's promise.
     unsafe {
-        let second = load::<S, MASKED>(s, p.wrapping_add(1), masks[1]);
-        let third = load::<S, MASKED>(s, p.wrapping_add(2), masks[2]);
-        [load::<S, MASKED>(s, p, masks[0]), second, third]
+        let second = load(s, p.wrapping_add(1), masks[1], MASKS & SECOND != 0);
+        let third = load(s, p.wrapping_add(2), masks[2], MASKS & LAST != 0);
+        [load(s, p, masks[0], MASKS & FIRST != 0), second, third]
     }
 }
 
-/// Every second column from `p`, `p + 1` and `p + 2` on, dealt. The first come from loads of their own, so that with the usual padding of one the
-/// other loads are aligned if the rows are.
+/// Every second column from `p`, `p + 1` and `p + 2` on, in the order of [`Variant::deal`]. The first come from loads of their own, so that with the usual
+/// padding of one the other loads are aligned if the rows are. Of dealt rows: the odd columns from `p` on, and the even and the odd ones from `p + 1` on.
 ///
 /// # Safety
-/// The `2 * LANES + 1` floats at `p`, or with `MASKED` what the masks leave of them, lie in the input.
+/// The `2 * LANES + 1` floats at `p`, or with `MASKS` what the masks leave of them, lie in the input; of dealt rows, the vectors.
 #[inline(always)]
-unsafe fn pairs<S: Variant, const MASKED: bool>(s: S, p: *const f32, masks: &[S::M; 4]) -> [S::V; 3] {
+unsafe fn every_second<S: Variant, const STRIDE: usize, const MASKS: u8>(
+    s: S,
+    p: *const f32,
+    odd: usize,
+    masks: &[[S::M; 2]; 2],
+) -> [S::V; 3] {
     // SAFETY: the caller's promise.
     unsafe {
-        let a = load::<S, MASKED>(s, p, masks[0]);
-        let b = load::<S, MASKED>(s, p.wrapping_add(S::LANES), masks[1]);
+        if STRIDE == DEALT {
+            let first = load(s, p.wrapping_add(odd), masks[0][0], MASKS & FIRST != 0);
+            let third = load(s, p.wrapping_add(odd + 1), masks[1][0], MASKS & LAST != 0);
+            return [first, s.load(p.wrapping_add(1)), third];
+        }
+        let a = load(s, p, masks[0][0], MASKS & FIRST != 0);
+        let b = load(s, p.wrapping_add(S::LANES), masks[0][1], MASKS == ALL);
         let (first, _) = s.deal(a, b);
-        let a = load::<S, MASKED>(s, p.wrapping_add(1), masks[2]);
-        let b = load::<S, MASKED>(s, p.wrapping_add(1 + S::LANES), masks[3]);
+        let a = load(s, p.wrapping_add(1), masks[1][0], MASKS == ALL);
+        let b = load(s, p.wrapping_add(1 + S::LANES), masks[1][1], MASKS == ALL);
         let (second, third) = s.deal(a, b);
         [first, second, third]
     }

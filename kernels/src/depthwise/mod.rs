@@ -1,10 +1,10 @@
 //! A convolution of each channel on its own: `y[c][r][q] = bias[c] + sum over i, j of w[c][i][j] * x[c][r * stride - pad + i * dilation][..]`, vector
 //! lanes along the columns.
 //!
-//! Planes have no border: what lies outside the image counts as zero and is not touched. A row of at least one vector is written exactly; the vector
-//! of a narrower row overruns it, and the next row overwrites that. Every variant sums in the same order: `((bias + chain 0) + chain 1) + ...` with one
-//! chain of multiply-adds for each row of the window, columns in order (chain 0 starts from the bias); 5x5 windows of stride one or two in one chain from the
-//! bias on, column by column, rows in order. Rows outside the image are left out.
+//! Planes have no border: what lies outside the image counts as zero, whatever is there; a row narrower than a vector is read up to a vector. A row of at
+//! least one vector is written exactly; the vector of a narrower row overruns it, and the next row overwrites that. Every variant sums in the same order:
+//! `((bias + chain 0) + chain 1) + ...` with one chain of multiply-adds for each row of the window, columns in order (chain 0 starts from the bias); 5x5
+//! windows of stride one or two in one chain from the bias on, column by column, rows in order. Rows outside the image are left out.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -31,6 +31,8 @@ pub struct Kernel {
     pub isa: Isa,
     /// For the usual 3x3 windows, of stride one and two.
     three: [Entry; 2],
+    /// For those of stride two whose input rows are dealt.
+    dealt: Entry,
     /// For 5x5 windows, of stride one and two.
     five: [Entry; 2],
     /// For all others, of a horizontal stride of one, of two, and of more.
@@ -73,6 +75,9 @@ pub struct Spec<'a> {
     pub output: Image,
     /// Which inputs an output reads.
     pub window: Window,
+    /// If the columns of each input row are dealt: how far the odd ones begin behind the even ones. For 3x3 windows of stride two with a padding of one on the
+    /// left, which then load no column in vain.
+    pub odd: Option<usize>,
     /// Where the weights start, `[channels][k_h][k_w]`.
     pub weights: u32,
     /// Where the biases start, `[channels]`.
@@ -93,6 +98,8 @@ pub struct Call {
     input: Image,
     output: Image,
     window: Window,
+    /// Zero if nothing is dealt.
+    odd: usize,
     weights: u32,
     bias: u32,
     x: Planes,
@@ -102,9 +109,10 @@ pub struct Call {
 
 impl Call {
     /// # Errors
-    /// If an image is empty or narrower than its pitch says, a size of the window is zero, or there is not one input (and residual) for each output.
+    /// If an image is empty or narrower than its pitch says, a size of the window is zero, there is not one input (and residual) for each output, or what is
+    /// dealt has another window or does not fit in a row.
     pub fn new(kernel: &'static Kernel, spec: Spec<'_>) -> Result<Self, CallError> {
-        let Spec { input, output, window, weights, bias, x, y, epilogue } = spec;
+        let Spec { input, output, window, odd, weights, bias, x, y, epilogue } = spec;
         window.check(&input, &output)?;
         let one_each = |what, planes: &Planes| {
             let found = planes.offsets().len();
@@ -114,8 +122,32 @@ impl Call {
         if let Some(residual) = &epilogue.residual {
             one_each("the number of residual planes", residual)?;
         }
-        let entry = kernel.entry(&window, &input, &output);
-        Ok(Self { kernel, entry, input, output, window, weights, bias, x, y: y.into(), epilogue })
+        let entry = match odd {
+            None => kernel.entry(&window, &input, &output),
+            Some(odd) => {
+                let fits = window.stride == [2; 2]
+                    && window.pad[1] == 1
+                    && body::is_three(&window, &input, &output)
+                    && output.width <= input.width.div_ceil(2);
+                if !fits {
+                    let expected = "3x3, two columns at a time from one before the first, outputs for the even columns";
+                    return Err(CallError::Shape {
+                        what: "the window over dealt columns",
+                        found: output.width,
+                        expected,
+                    });
+                }
+                // Each half of a row is read in whole vectors.
+                let half = input.width.div_ceil(2).max(kernel.isa.lanes());
+                if odd < half || input.pitch.checked_sub(half).is_none_or(|most| most < odd) {
+                    let expected = "behind a vector and all even columns, and before the end of the row";
+                    return Err(CallError::Shape { what: "the place of odd columns", found: odd, expected });
+                }
+                kernel.dealt
+            }
+        };
+        let odd = odd.unwrap_or(0);
+        Ok(Self { kernel, entry, input, output, window, odd, weights, bias, x, y: y.into(), epilogue })
     }
 
     /// The variant it was made for.
@@ -130,7 +162,9 @@ impl Run for Call {
         let channels = self.y.len();
         let [k_h, k_w] = self.window.kernel;
         let written = self.output.written(self.kernel.isa.lanes()) as i64;
-        extents.read(&self.x, 0, self.input.len() as i64)?;
+        // The lanes behind a narrow row are read, but count for nothing.
+        let row = if self.odd > 0 { self.input.pitch } else { self.input.width.max(self.kernel.isa.lanes()) };
+        extents.read(&self.x, 0, ((self.input.height - 1) * self.input.pitch + row) as i64)?;
         extents.write(&self.y, 0, written)?;
         if let Some(residual) = &self.epilogue.residual {
             extents.read(residual, 0, written)?;

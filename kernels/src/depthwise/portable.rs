@@ -12,29 +12,27 @@ pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x8-portable",
     isa: Isa::Portable,
     three: [own::<3, 1>, own::<3, 2>],
+    dealt: own::<3, { body::DEALT }>,
     five: [own::<5, 1>, own::<5, 2>],
     any: [any::<1>, any::<2>, any::<0>],
 };
 
 impl Variant for Portable {
     #[inline(always)]
-    unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKED: bool>(
-        self,
-        strip: &Strip<'_, E>,
-    ) {
+    unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKS: u8>(self, strip: &Strip<'_, E>) {
         // SAFETY: the caller's promise.
-        unsafe { black_box(run::<E, K, STRIDE, MASKED> as unsafe fn(Portable, &Strip<'_, E>))(self, strip) }
+        unsafe { black_box(run::<E, K, STRIDE, MASKS> as unsafe fn(Portable, &Strip<'_, E>))(self, strip) }
     }
 }
 
 /// # Safety
 /// As for [`Strip::run`].
-unsafe fn run<E: Ending<Portable>, const K: usize, const STRIDE: usize, const MASKED: bool>(
+unsafe fn run<E: Ending<Portable>, const K: usize, const STRIDE: usize, const MASKS: u8>(
     s: Portable,
     strip: &Strip<'_, E>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { strip.run::<_, K, STRIDE, MASKED>(s) }
+    unsafe { strip.run::<_, K, STRIDE, MASKS>(s) }
 }
 
 /// # Safety

@@ -6,6 +6,7 @@ use crate::{Isa, simd::Avx2};
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-pointwise-6x16-avx2",
     isa: Isa::Avx2,
+    few: [few::<1, 6>, few::<2, 4>, few::<3, 3>, few::<4, 2>],
     by_filters: &[tile::<1, 8>, tile::<2, 6>, tile::<3, 4>, tile::<4, 3>, tile::<5, 2>, tile::<6, 2>],
 };
 
@@ -15,4 +16,12 @@ pub(super) static KERNEL: Kernel = Kernel {
 unsafe fn tile<const F: usize, const P: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe { body::run::<_, F, P>(Avx2::assume(), call, weights, arena) }
+}
+
+/// # Safety
+/// As for [`body::few`], and the CPU has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn few<const T: usize, const P: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { body::few::<_, T, P>(Avx2::assume(), call, weights, arena) }
 }

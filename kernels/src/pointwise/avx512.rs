@@ -6,6 +6,7 @@ use crate::{Isa, simd::Avx512};
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-pointwise-12x32-avx512",
     isa: Isa::Avx512,
+    few: [few::<1, 8>, few::<2, 8>, few::<3, 6>, few::<4, 5>],
     by_filters: &[
         tile::<1, 8>,
         tile::<2, 4>,
@@ -28,4 +29,12 @@ pub(super) static KERNEL: Kernel = Kernel {
 unsafe fn tile<const F: usize, const P: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe { body::run::<_, F, P>(Avx512::assume(), call, weights, arena) }
+}
+
+/// # Safety
+/// As for [`body::few`], and the CPU has AVX-512 F, BW, DQ and VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn few<const T: usize, const P: usize>(call: &Call, weights: *const f32, arena: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { body::few::<_, T, P>(Avx512::assume(), call, weights, arena) }
 }

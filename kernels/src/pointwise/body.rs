@@ -2,6 +2,7 @@
 
 use super::Call;
 use crate::{
+    ending::{Bounded, Ending},
     simd::Simd,
     tile::{Finish, accumulate_with},
 };
@@ -36,6 +37,74 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         tiles::<S, F, 1>(s, call, rest..vectors, &finish, weights, arena);
         if tail {
             tile::<S, F, TAIL_VECTORS, true>(s, call, vectors, &finish, weights, arena);
+        }
+    }
+}
+
+/// With few taps the inputs of `P` vectors stay in registers while the filters pass, each with its own sums: it costs a filter one broadcast for each weight, no
+/// more loads, and no sums wait for others. The same sums in the same order as those of [`run`].
+///
+/// # Safety
+/// As for [`crate::call::Run::run`]; the call has `T` taps, whole vectors, and an epilogue that is a clamp.
+#[inline(always)]
+pub(super) unsafe fn few<S: Simd, const T: usize, const P: usize>(
+    s: S,
+    call: &Call,
+    weights: *const f32,
+    arena: *mut f32,
+) {
+    let Some(bounds) = call.epilogue.first.bounds() else { return };
+    let ending = Bounded(bounds);
+    let vectors = call.pixels / S::LANES;
+    let whole = vectors / P * P;
+    // SAFETY: the caller's promise.
+    unsafe {
+        for first in (0..whole).step_by(P) {
+            filters::<S, T, P>(s, call, first, weights, arena, ending);
+        }
+        for first in whole..vectors {
+            filters::<S, T, 1>(s, call, first, weights, arena, ending);
+        }
+    }
+}
+
+/// All filters over the `P` vectors from `first` on.
+///
+/// # Safety
+/// As for [`few`]; the run has these vectors.
+#[inline(always)]
+unsafe fn filters<S: Simd, const T: usize, const P: usize>(
+    s: S,
+    call: &Call,
+    first: usize,
+    weights: *const f32,
+    arena: *mut f32,
+    ending: Bounded,
+) {
+    let begin = call.shift as usize + first * S::LANES;
+    let filters = call.y.len();
+    // SAFETY: `Extents` covers all pixels of every plane, from `shift` on, and the weights and biases of all filters.
+    unsafe {
+        let mut x = [[s.splat(0.0); P]; T];
+        for (t, x) in x.iter_mut().enumerate() {
+            let tap = *call.x.offsets().get_unchecked(t);
+            for (v, x) in x.iter_mut().enumerate() {
+                *x = s.load(arena.add(tap as usize + begin + v * S::LANES));
+            }
+        }
+        let (w, bias) = (weights.add(call.weights as usize), weights.add(call.bias as usize));
+        for (f, &y) in call.y.iter().enumerate() {
+            let mut sums = [s.splat(*bias.add(f)); P];
+            for (t, x) in x.iter().enumerate() {
+                let weight = s.splat(*w.add(t * filters + f));
+                for (sum, &x) in sums.iter_mut().zip(x) {
+                    *sum = s.fma(weight, x, *sum);
+                }
+            }
+            let y = arena.add(y as usize + begin);
+            for (v, sum) in sums.into_iter().enumerate() {
+                s.store(y.add(v * S::LANES), ending.apply(s, sum, f, begin));
+            }
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Kernel {
     pub name: &'static str,
     /// The instruction set it needs.
     pub isa: Isa,
+    /// The entry for each number of taps, from one, that leaves room for all inputs in registers.
+    few: [Entry; 4],
     /// The entry for each number of filters, from one.
     by_filters: &'static [Entry],
 }
@@ -118,6 +120,12 @@ impl Call {
         {
             return shape("the number of residual planes", residual.offsets().len(), "one for each filter");
         }
+        let few = x.offsets().len().checked_sub(1).and_then(|last| kernel.few.get(last));
+        let plain = epilogue.residual.is_none() && epilogue.first.bounds().is_some();
+        let entry = match few {
+            Some(&few) if plain && pixels.is_multiple_of(kernel.isa.lanes()) => few,
+            _ => entry,
+        };
         Ok(Self { kernel, entry, pixels, weights, bias, x, y: y.into(), shift, epilogue })
     }
 

@@ -341,6 +341,7 @@ impl Lower<'_, '_> {
                     input: self.image(input),
                     output: self.image(&step.output),
                     window: window(stored.conv),
+                    odd: None,
                     weights,
                     bias,
                     x: list(outputs.iter().map(plane).collect()),

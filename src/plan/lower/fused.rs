@@ -7,17 +7,19 @@ use super::{
 };
 use crate::plan::{
     choose,
-    fuse::{self, Band, Run, Scratch},
+    fuse::{self, Band, Dealt, Run},
     net::Kind,
     value::Lane,
 };
-use flgc_kernels::{ALIGN, Call, CallError, CallSet, Epilogue, Image, chain, depthwise, pointwise};
-use std::collections::BTreeMap;
+use flgc_kernels::{ALIGN, Call, CallError, CallSet, Epilogue, Image, Planes, chain, deal, depthwise, pointwise};
+use std::{collections::BTreeMap, ops::Range};
 
 /// Some filters of an expansion, which scratch memory holds at once, and the depthwise layer over them.
 struct Chunk {
-    /// Tiles of the expansion, with the group that each reads.
-    tiles: Vec<(usize, Packed)>,
+    /// The group of the expansion that they belong to.
+    group: usize,
+    /// Tiles of the expansion.
+    tiles: Vec<Packed>,
     depthwise: Packed,
     /// The plane of scratch memory that each depthwise output reads.
     sources: Vec<usize>,
@@ -26,29 +28,27 @@ struct Chunk {
 /// A run, packed: what its bands have in common.
 struct Fused<'a> {
     run: &'a Run,
-    steps: [&'a Step<'a>; 3],
+    expand: &'a Step<'a>,
+    depthwise: &'a Step<'a>,
+    project: &'a Step<'a>,
     chunks: Vec<Chunk>,
-    /// Tiles of the projection, with the group that each reads.
-    tiles: Vec<(usize, Packed)>,
+    /// The tiles of each group of the projection.
+    tiles: Vec<(usize, Vec<Packed>)>,
     /// The scratch plane of each channel between the depthwise layer and the projection.
     made: BTreeMap<u32, usize>,
 }
 
 impl Lower<'_, '_> {
-    /// The calls of a run of three steps.
+    /// The calls of a run.
     ///
     /// # Errors
     /// If the plan contradicts itself.
     pub(in crate::plan) fn fused(&mut self, run: &Run) -> Result<Lowered, CallError> {
-        let net = self.net;
-        let [expand, depthwise, project] = &net.steps[run.first..run.first + 3] else { unreachable!("three steps") };
-        let steps = [expand, depthwise, project];
+        let steps @ [expand, depthwise, project] = &self.net.steps[run.steps()] else { unreachable!("three steps") };
         let chunks = self.chunks(run, expand, depthwise);
-        let tiles =
-            self.tiles(project, |filters, kernel| choose::tiles(filters, kernel).map(|tile| vec![tile]).collect());
-        let tiles = tiles.into_iter().flatten().collect();
+        let tiles = self.tiles(project, usize::MAX);
         let made = self.outputs(depthwise).iter().enumerate().map(|(plane, lane)| (lane.channel, plane)).collect();
-        let fused = Fused { run, steps, chunks, tiles, made };
+        let fused = Fused { run, expand, depthwise, project, chunks, tiles, made };
         let images = project.output.shape[0];
         let mut sets = Vec::with_capacity(images + 1);
         for image in 0..images {
@@ -66,23 +66,21 @@ impl Lower<'_, '_> {
         if fuse::pointwise(step).is_some() { self.kernels.pointwise.name } else { self.kernels.depthwise.name }
     }
 
-    /// The filters of a pointwise convolution, packed in tiles, which `split` collects: a list of tiles for each part of a group's filters.
-    fn tiles(
-        &mut self,
-        step: &Step<'_>,
-        split: impl Fn(usize, usize) -> Vec<Vec<std::ops::Range<usize>>>,
-    ) -> Vec<Vec<(usize, Packed)>> {
+    /// The filters of a pointwise convolution, packed in tiles: groups with at most `most` of their tiles each.
+    fn tiles(&mut self, step: &Step<'_>, most: usize) -> Vec<(usize, Vec<Packed>)> {
         let Some(conv) = fuse::pointwise(step) else { return Vec::new() };
         let stored = Stored::new(conv);
-        let mut parts = Vec::new();
+        let mut lists = Vec::new();
         for (index, group) in conv.groups.iter().enumerate() {
             let members = self.members(step, group);
-            for tiles in split(members.filters.len(), self.kernels.pointwise.max_filters()) {
-                let pack = |tile| (index, self.pack(step, &stored, group, &members, &members.filters[tile]));
-                parts.push(tiles.into_iter().map(pack).collect());
+            let tiles: Vec<_> = choose::tiles(members.filters.len(), self.kernels.pointwise.max_filters()).collect();
+            for list in choose::tiles(tiles.len(), most) {
+                let pack =
+                    |tile: &Range<usize>| self.pack(step, &stored, group, &members, &members.filters[tile.clone()]);
+                lists.push((index, tiles[list].iter().map(pack).collect()));
             }
         }
-        parts
+        lists
     }
 
     fn chunks(&mut self, run: &Run, expand: &Step<'_>, depthwise: &Step<'_>) -> Vec<Chunk> {
@@ -90,80 +88,127 @@ impl Lower<'_, '_> {
         let (stored, sources) = (Stored::new(conv), Sources::of(conv));
         let lanes = depthwise.inputs[0].lanes().unwrap_or_default();
         let outputs = self.outputs(depthwise);
-        let split = |filters: usize, most: usize| {
-            let within = |chunk: std::ops::Range<usize>| {
-                choose::tiles(chunk.len(), most).map(move |tile| chunk.start + tile.start..chunk.start + tile.end)
-            };
-            choose::tiles(filters, run.filters).map(|chunk| within(chunk).collect()).collect()
-        };
+        let most = (run.filters / self.kernels.pointwise.max_filters()).max(1);
         let mut chunks = Vec::new();
-        for tiles in self.tiles(expand, split) {
-            let planes: BTreeMap<u32, usize> = tiles
-                .iter()
-                .flat_map(|(_, tile)| &tile.outputs)
-                .enumerate()
-                .map(|(i, lane)| (lane.channel, i))
-                .collect();
+        for (group, tiles) in self.tiles(expand, most) {
+            let planes: BTreeMap<u32, usize> =
+                tiles.iter().flat_map(|tile| &tile.outputs).enumerate().map(|(i, lane)| (lane.channel, i)).collect();
             let plane = |lane: &Lane| planes.get(&lanes[sources.channel(conv, lane) as usize].channel).copied();
             let (outputs, planes): (Vec<Lane>, Vec<usize>) =
                 outputs.iter().filter_map(|lane| Some((*lane, plane(lane)?))).unzip();
             let depthwise = self.pack_depthwise(depthwise, &stored, &sources, &outputs);
-            chunks.push(Chunk { tiles, depthwise, sources: planes });
+            chunks.push(Chunk { group, tiles, depthwise, sources: planes });
         }
         chunks
     }
 
     /// The sets of all bands of a part.
     fn part(&self, fused: &Fused<'_>, image: usize, part: usize) -> Result<Vec<CallSet>, CallError> {
-        let [expand, depthwise, project] = fused.steps;
+        let Fused { run, expand, depthwise, project, ref chunks, .. } = *fused;
         let Kind::Conv(conv) = &depthwise.layer.kind else { return Ok(Vec::new()) };
         let [height, rows] = [expand, depthwise].map(|step| self.places.dims[step.storage as usize][2]);
-        let scratch = |step: &Step<'_>, Scratch { stride, len }: Scratch| {
-            let begin = self.places.base[step.storage as usize] + part * len;
-            move |plane: usize| (begin + plane * stride) as u32
-        };
-        let expanded = scratch(expand, fused.run.scratch[0]);
-        let made = scratch(depthwise, fused.run.scratch[1]);
+        let of_part = |step: &Step<'_>, len: usize| self.places.base[step.storage as usize] + part * len;
+        let planes = |begin: usize, stride: usize| move |plane: usize| (begin + plane * stride) as u32;
+        let [begin, begin_of_made] = run.scratch();
+        let begin = of_part(expand, begin);
+        let expanded = planes(begin, run.expanded.stride);
+        let made = planes(of_part(depthwise, begin_of_made), run.made.stride);
         let mut sets = Vec::new();
-        for index in fused.run.parts[part].clone() {
-            let output = index * fused.run.rows..rows.min((index + 1) * fused.run.rows);
+        for index in run.parts[part].clone() {
+            let output = index * run.rows..rows.min((index + 1) * run.rows);
             let band = fuse::band(conv, height, output);
-            for chunk in &fused.chunks {
-                sets.push(self.expand_band(expand, chunk, &band, image, &expanded)?);
-                let mut calls = Vec::with_capacity(1);
-                if !chunk.sources.is_empty() {
-                    calls.push(self.depthwise_band(fused, chunk, &band, &expanded, &made)?.into());
+            let mut dealt_group = None;
+            for chunk in chunks {
+                let x = match &run.dealt {
+                    Some(dealt) => {
+                        let begin = begin + run.expanded.len;
+                        if dealt_group.replace(chunk.group) != Some(chunk.group) {
+                            self.deal_band(expand, chunk.group, &band, image, (dealt, begin), &mut sets)?;
+                        }
+                        list((0..self.channels(expand, chunk.group)).map(planes(begin, dealt.scratch.stride)).collect())
+                    }
+                    None => moved(&self.sources(expand, chunk.group, image), self.run(expand, &band).start),
+                };
+                sets.push(self.expand_band(fused, chunk, &band, &x, &expanded)?);
+                let outputs = &chunk.depthwise.outputs;
+                if !outputs.is_empty() {
+                    let y: Vec<u32> = outputs.iter().map(|lane| made(fused.made[&lane.channel])).collect();
+                    let call = self.depthwise_band(fused, chunk, &band, &expanded, &y)?;
+                    sets.push(CallSet::new(vec![call.into()])?);
                 }
-                sets.push(CallSet::new(calls)?);
             }
             sets.push(self.project_band(project, fused, &band, image, &made)?);
         }
         Ok(sets)
     }
 
-    /// The rows of `band` of the expansion, for the filters of a chunk.
-    fn expand_band(
+    /// How many channels a group of the expansion reads.
+    fn channels(&self, step: &Step<'_>, group: usize) -> usize {
+        fuse::pointwise(step).map_or(0, |conv| conv.groups[group].channels.len())
+    }
+
+    /// The planes that a group of the expansion reads.
+    fn sources(&self, step: &Step<'_>, group: usize, image: usize) -> Planes {
+        let Some(conv) = fuse::pointwise(step) else { return list(Vec::new()) };
+        let group = &conv.groups[group];
+        self.taps(step, conv, group, &self.members(step, group), image)
+    }
+
+    /// The rows of `band` of what a group of the expansion reads, dealt into scratch memory from `begin` on.
+    fn deal_band(
         &self,
         step: &Step<'_>,
-        chunk: &Chunk,
+        group: usize,
         band: &Band,
         image: usize,
+        (dealt, begin): (&Dealt, usize),
+        sets: &mut Vec<CallSet>,
+    ) -> Result<(), CallError> {
+        let Image { width, pitch, .. } = self.image(&step.inputs[0]);
+        let x = moved(&self.sources(step, group, image), band.input.start * pitch);
+        if x.offsets().is_empty() {
+            return Ok(());
+        }
+        // One after the other: a narrow row of even columns overruns.
+        for (columns, from, to) in [(width.div_ceil(2), 0, 0), (width / 2, 1, dealt.odd)] {
+            let spec = deal::Spec {
+                rows: band.input.len(),
+                columns,
+                stride: 2,
+                x_step: pitch,
+                y_pitch: dealt.pitch,
+                y_stride: dealt.scratch.stride,
+                x: moved(&x, from),
+                y: (begin + to) as u32,
+            };
+            sets.push(CallSet::new(vec![deal::Call::new(self.kernels.deal, spec)?.into()])?);
+        }
+        Ok(())
+    }
+
+    /// The rows of `band` of the expansion, for the filters of a chunk, from its planes `x`.
+    fn expand_band(
+        &self,
+        fused: &Fused<'_>,
+        chunk: &Chunk,
+        band: &Band,
+        x: &Planes,
         to: &impl Fn(usize) -> u32,
     ) -> Result<CallSet, CallError> {
-        let Some(conv) = fuse::pointwise(step) else { return CallSet::new(Vec::new()) };
-        let run = self.run(step, band);
+        let pixels = match &fused.run.dealt {
+            Some(dealt) => band.input.len() * dealt.pitch,
+            None => self.run(fused.expand, band).len(),
+        };
         let mut calls = Vec::with_capacity(chunk.tiles.len());
         let mut plane = 0;
-        for (group, tile) in &chunk.tiles {
-            let group = &conv.groups[*group];
-            let members = self.members(step, group);
+        for tile in &chunk.tiles {
             let y: Vec<u32> = (plane..plane + tile.outputs.len()).map(to).collect();
             plane += y.len();
             let spec = pointwise::Spec {
-                pixels: run.len(),
+                pixels,
                 weights: tile.weights,
                 bias: tile.bias,
-                x: moved(&self.taps(step, conv, group, &members, image), run.start),
+                x: x.clone(),
                 y: &y,
                 shift: 0,
                 epilogue: Epilogue { first: tile.acts[0], residual: None, last: tile.acts[1] },
@@ -174,7 +219,7 @@ impl Lower<'_, '_> {
     }
 
     /// The floats of each of the expansion's planes that hold the rows that a band reads: whole vectors from the plane's start.
-    fn run(&self, step: &Step<'_>, band: &Band) -> std::ops::Range<usize> {
+    fn run(&self, step: &Step<'_>, band: &Band) -> Range<usize> {
         let [.., width] = self.places.dims[step.storage as usize];
         let pitch = self.places.layouts[step.storage as usize].pitch;
         let end = (band.input.end - 1) * pitch + width;
@@ -187,24 +232,28 @@ impl Lower<'_, '_> {
         chunk: &Chunk,
         band: &Band,
         from: &impl Fn(usize) -> u32,
-        to: &impl Fn(usize) -> u32,
+        y: &[u32],
     ) -> Result<depthwise::Call, CallError> {
-        let [expand, step, _] = fused.steps;
+        let (expand, step) = (fused.expand, fused.depthwise);
         let Kind::Conv(conv) = &step.layer.kind else { unreachable!("a convolution") };
-        let Packed { weights, bias, acts, outputs } = &chunk.depthwise;
+        let Packed { weights, bias, acts, .. } = &chunk.depthwise;
         let [input, output] = [expand, step].map(|step| self.image(&step.output));
-        // The first row lies behind the start of the first vector.
-        let skip = (band.input.start * input.pitch - self.run(expand, band).start) as u32;
+        let (pitch, odd, skip) = match &fused.run.dealt {
+            Some(dealt) => (dealt.pitch, Some(dealt.odd), 0),
+            // The first row lies behind the start of the first vector.
+            None => (input.pitch, None, (band.input.start * input.pitch - self.run(expand, band).start) as u32),
+        };
         let mut window = window(conv);
         window.pad[0] = band.pad;
         let spec = depthwise::Spec {
-            input: Image { height: band.input.len(), ..input },
+            input: Image { height: band.input.len(), pitch, ..input },
             output: Image { height: band.output.len(), ..output },
             window,
+            odd,
             weights: *weights,
             bias: *bias,
             x: list(chunk.sources.iter().map(|&plane| from(plane) + skip).collect()),
-            y: &outputs.iter().map(|lane| to(fused.made[&lane.channel])).collect::<Vec<_>>(),
+            y,
             epilogue: Epilogue { first: acts[0], residual: None, last: acts[1] },
         };
         depthwise::Call::new(self.kernels.depthwise, spec)
@@ -223,24 +272,28 @@ impl Lower<'_, '_> {
         let lanes = step.inputs[0].lanes().unwrap_or_default();
         let Image { width, pitch, .. } = self.image(&step.output);
         let begin = band.output.start * pitch;
-        let mut calls = Vec::with_capacity(fused.tiles.len());
-        for (group, tile) in &fused.tiles {
+        let mut calls = Vec::new();
+        let pixels = ((band.output.len() - 1) * pitch + width).next_multiple_of(self.kernels.pointwise.isa.lanes());
+        for (group, tiles) in &fused.tiles {
             let group = &conv.groups[*group];
             let channels = self.members(step, group).channels;
             let plane = |&c: &usize| from(fused.made[&lanes[group.channels[c] as usize].channel]);
-            let mut epilogue = self.epilogue(step, tile.acts, &tile.outputs, image);
-            epilogue.residual = epilogue.residual.map(|residual| moved(&residual, begin));
-            let y = moved(&list(self.planes(&tile.outputs, image)), begin);
-            let spec = pointwise::Spec {
-                pixels: ((band.output.len() - 1) * pitch + width).next_multiple_of(self.kernels.pointwise.isa.lanes()),
-                weights: tile.weights,
-                bias: tile.bias,
-                x: list(channels.iter().map(plane).collect()),
-                y: y.offsets(),
-                shift: 0,
-                epilogue,
-            };
-            calls.push(pointwise::Call::new(self.kernels.pointwise, spec)?.into());
+            let x = list(channels.iter().map(plane).collect());
+            for tile in tiles {
+                let mut epilogue = self.epilogue(step, tile.acts, &tile.outputs, image);
+                epilogue.residual = epilogue.residual.map(|residual| moved(&residual, begin));
+                let y = moved(&list(self.planes(&tile.outputs, image)), begin);
+                let spec = pointwise::Spec {
+                    pixels,
+                    weights: tile.weights,
+                    bias: tile.bias,
+                    x: x.clone(),
+                    y: y.offsets(),
+                    shift: 0,
+                    epilogue,
+                };
+                calls.push(pointwise::Call::new(self.kernels.pointwise, spec)?.into());
+            }
         }
         CallSet::new(calls)
     }
