@@ -22,7 +22,7 @@ pub mod plan;
 pub use exec::{RunError, Session};
 pub use flgc_kernels::Isa;
 pub use model::{Model, ModelError};
-pub use plan::{Options, Plan, PlanError, Port, Report, Threads};
+pub use plan::{Options, Plan, PlanError, Port, Report, Threads, Tune, Tuning};
 
 /// The README's example, as a test.
 #[cfg(doctest)]

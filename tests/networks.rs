@@ -1,10 +1,10 @@
 //! Whole networks with random weights: what the plan promises of their structure, and what a run promises of its bits and its memory.
 
-use flgc::{Isa, Model, Options, Plan, Threads, model::DType, plan::Caches};
+use flgc::{Isa, Model, Options, Plan, Threads, Tune, Tuning, model::DType, plan::Caches};
 use flgc_benches::{
     Groups, condensenet, densenet, mobilenet_v2, mobilenet_v3_block, resnet50, resnext50, shufflenet_v1, shufflenet_v2,
 };
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 mod common;
 
@@ -178,6 +178,47 @@ fn the_bits_do_not_depend_on_fusion() {
             assert_eq!(fused > 0, fusable, "{name}: {fused} layers were fused");
         }
     }
+}
+
+#[test]
+fn the_bits_do_not_depend_on_tuning() {
+    for isa in Isa::available() {
+        for (name, model) in networks() {
+            let options = Options { isa: Some(isa), ..Options::default() };
+            let tuned = |tune| Plan::new(&model, &Options { tune, ..options.clone() }).unwrap();
+            let rules = tuned(Tune::Rules);
+            let one = run(&rules);
+            let measured = tuned(Tune::Measure(Duration::from_millis(100)));
+            assert!(one == run(&measured), "{name}, {isa}: measured");
+            // Each choice the other way round, blocks from a few pixels to whole planes.
+            let text = rules.tuning().to_string();
+            let flipped = text.replace("false", "other").replace("true", "false").replace("other", "true");
+            let blocks = |size: &str| flipped.replace("65536", size).parse::<Tuning>().unwrap();
+            for size in ["0", "1000", "18446744073709551615"] {
+                let plan = tuned(Tune::Given(blocks(size)));
+                assert!(one == run(&plan), "{name}, {isa}: {}", plan.tuning());
+            }
+            for plan in [&rules, &measured] {
+                let again = tuned(Tune::Given(plan.tuning().to_string().parse().unwrap()));
+                assert_eq!(again.tuning(), plan.tuning(), "{name}");
+                assert_eq!(again.report().memory, plan.report().memory, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn tunings_of_other_networks_and_other_texts_are_refused() {
+    let plan = |model: &Model, tune| Plan::new(model, &Options { tune, ..Options::default() });
+    let (model, other) = (mobilenet_v2(64, Groups::Learned(8)), &shufflenet_v2(64));
+    let tuning = plan(&model, Tune::Rules).unwrap().tuning().clone();
+    let error = plan(other, Tune::Given(tuning.clone())).err().unwrap().to_string();
+    assert!(error.contains("which this network does not have"), "{error}");
+    for text in ["", "{}", "[]", "{\"layers\": {\"a\": {\"block\": -1}}}", "{\"layers\": {}, \"more\": 1}"] {
+        assert!(text.parse::<Tuning>().is_err(), "{text}");
+    }
+    // No time: by rule.
+    assert_eq!(*plan(&model, Tune::Measure(Duration::ZERO)).unwrap().tuning(), tuning);
 }
 
 #[test]

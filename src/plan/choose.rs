@@ -66,25 +66,25 @@ pub(super) fn tiles(filters: usize, most: usize) -> impl Iterator<Item = std::op
     (0..count).map(move |tile| tile * filters / count..(tile + 1) * filters / count)
 }
 
-/// Floats of input that wait in the second-level cache for all tiles of filters.
-const CACHED_FLOATS: usize = 64 << 10;
+/// Floats of input that wait in the second-level cache for all tiles of filters, by rule.
+pub(super) const CACHED_FLOATS: usize = 64 << 10;
 
 /// Pixels of a run of flat tiles before the next tile of filters takes its turn: all of them if there is one tile of filters; otherwise as many as keep the
-/// input of `taps` planes in the second-level cache.
-pub(super) fn block_pixels(pixels: usize, taps: usize, filter_tiles: usize) -> usize {
+/// input of `taps` planes within `cached` floats.
+pub(super) fn block_pixels(pixels: usize, taps: usize, filter_tiles: usize, cached: usize) -> usize {
     if filter_tiles <= 1 {
         return pixels;
     }
-    (CACHED_FLOATS / taps.max(1)).next_multiple_of(64).clamp(128, 4096).min(pixels)
+    (cached / taps.max(1)).clamp(128, 4096).next_multiple_of(64).min(pixels)
 }
 
 /// Rows of a run by rows before the next tile of filters takes its turn: all of them if there is one tile of filters; otherwise as many as keep an input of
-/// `floats` for each row in the second-level cache.
-pub(super) fn block_rows(rows: usize, floats: usize, filter_tiles: usize) -> usize {
+/// `floats` for each row within `cached` floats.
+pub(super) fn block_rows(rows: usize, floats: usize, filter_tiles: usize, cached: usize) -> usize {
     if filter_tiles <= 1 {
         return rows;
     }
-    let most = (CACHED_FLOATS / floats.max(1)).clamp(1, rows);
+    let most = (cached / floats.max(1)).clamp(1, rows);
     rows.div_ceil(rows.div_ceil(most))
 }
 
@@ -111,10 +111,10 @@ mod tests {
 
     #[test]
     fn blocks_of_pixels_follow_the_measured_table() {
-        assert_eq!(block_pixels(12_544, 4, 1), 12_544, "one tile of filters reads its input once");
-        assert_eq!(block_pixels(3_136, 144, 4), 512);
-        assert_eq!(block_pixels(784, 192, 6), 384);
-        assert_eq!(block_pixels(208, 576, 16), 128);
-        assert_eq!(block_pixels(64, 960, 27), 64);
+        assert_eq!(block_pixels(12_544, 4, 1, CACHED_FLOATS), 12_544, "one tile of filters reads its input once");
+        assert_eq!(block_pixels(3_136, 144, 4, CACHED_FLOATS), 512);
+        assert_eq!(block_pixels(784, 192, 6, CACHED_FLOATS), 384);
+        assert_eq!(block_pixels(208, 576, 16, CACHED_FLOATS), 128);
+        assert_eq!(block_pixels(64, 960, 27, CACHED_FLOATS), 64);
     }
 }

@@ -11,6 +11,7 @@ use super::{
     net::{Conv, Kind},
     prune::Live,
     regroup::{Net, Step},
+    tune::{Tuning, Ways},
     value::StorageId,
 };
 use flgc_kernels::ALIGN;
@@ -71,12 +72,28 @@ impl Phases {
 }
 
 /// The convolutions of `net` that are dealt, by what they write.
-pub(super) fn deals(net: &Net<'_>, live: &Live, layouts: &[Layout], target: Target) -> BTreeMap<StorageId, Deal> {
-    let live = net.steps.iter().filter(|step| live.any(step.storage));
-    live.filter_map(|step| Some((step.storage, deal(step, &layouts[step.storage as usize], target)?))).collect()
+pub(super) fn deals(
+    net: &Net<'_>,
+    live: &Live,
+    layouts: &[Layout],
+    target: Target,
+    (asked, tuning): (&Tuning, &mut Tuning),
+) -> BTreeMap<StorageId, Deal> {
+    let mut deals = BTreeMap::new();
+    for step in net.steps.iter().filter(|step| live.any(step.storage)) {
+        let layer = &step.layer.name;
+        let Some((deal, pays)) = deal(step, &layouts[step.storage as usize], target) else { continue };
+        let dealt = asked.of(layer).dealt.unwrap_or(pays);
+        tuning.note(layer, Ways { dealt: Some(dealt), ..Ways::default() });
+        if dealt {
+            deals.insert(step.storage, deal);
+        }
+    }
+    deals
 }
 
-fn deal(step: &Step<'_>, layout: &Layout, Target { caches, lanes, parts, .. }: Target) -> Option<Deal> {
+/// How a step is dealt, if it can be, and whether that pays.
+fn deal(step: &Step<'_>, layout: &Layout, Target { caches, lanes, parts, .. }: Target) -> Option<(Deal, bool)> {
     let Kind::Conv(conv) = &step.layer.kind else { return None };
     let [_, _, h, w] = step.inputs[0].shape.nchw()?;
     let [_, _, rows, columns] = step.output.shape.nchw()?;
@@ -86,9 +103,7 @@ fn deal(step: &Step<'_>, layout: &Layout, Target { caches, lanes, parts, .. }: T
     let groups = conv.groups.iter().filter(|group| !group.channels.is_empty());
     let (count, filters) =
         groups.clone().fold((0, 0), |(count, filters), group| (count + 1, filters + group.filters.len()));
-    if filters < count * FEWEST_FILTERS {
-        return None;
-    }
+    let pays = filters >= count * FEWEST_FILTERS;
     let phases = Phases::of(conv);
     let [more_rows, more_columns] = phases.more([0, 0]);
     // A 1x1 convolution runs over all pixels of a block at once, the others row by row.
@@ -108,5 +123,5 @@ fn deal(step: &Step<'_>, layout: &Layout, Target { caches, lanes, parts, .. }: T
         (0..parts).map(|part| Part { rows: row(part)..row(part + 1), tiles: (0, 1) }).collect()
     };
     let scratch = Scratch::new(planes, (of_block + more_rows) * pitch + lanes);
-    Some(Deal { rows: of_block, pitch, scratch, parts, base: 0 })
+    Some((Deal { rows: of_block, pitch, scratch, parts, base: 0 }, pays))
 }

@@ -38,6 +38,14 @@ pub enum PlanError {
     /// The instruction set asked for is not there.
     #[error("instruction set {0} is not available on this CPU or in this build")]
     Isa(Isa),
+    /// A tuning speaks of a layer that the network does not have.
+    #[error(
+        "the tuning speaks of layer {layer:?}, which this network does not have; give it the one that Plan::tuning gave for this model"
+    )]
+    Tuning {
+        /// The layer.
+        layer: String,
+    },
     /// The thread pool can't be made.
     #[error("no pool of {threads} threads: {source}")]
     Threads {

@@ -11,6 +11,7 @@ use super::{
     net::{Conv, Kind},
     prune::Live,
     regroup::{Net, Step},
+    tune::{Tuning, Ways},
     value::StorageId,
 };
 use flgc_kernels::ALIGN;
@@ -118,12 +119,23 @@ pub(super) fn band(conv: &Conv<'_>, height: usize, output: Range<usize>) -> Band
 }
 
 /// The runs of `net` that are worth fusing.
-pub(super) fn runs(net: &Net<'_>, live: &Live, layouts: &[Layout], target: Target) -> Vec<Run> {
+pub(super) fn runs(
+    net: &Net<'_>,
+    live: &Live,
+    layouts: &[Layout],
+    target: Target,
+    (asked, tuning): (&Tuning, &mut Tuning),
+) -> Vec<Run> {
     let readers = readers(net, live);
     let mut runs = Vec::new();
     let mut first = 0;
     while first + 2 < net.steps.len() {
-        let run = run(net, live, layouts, &readers, target, first);
+        let layer = &net.steps[first].layer.name;
+        let run = run(net, live, layouts, &readers, target, first).and_then(|(run, pays)| {
+            let bands = asked.of(layer).bands.unwrap_or(pays);
+            tuning.note(layer, Ways { bands: Some(bands), ..Ways::default() });
+            bands.then_some(run)
+        });
         first += if run.is_some() { 3 } else { 1 };
         runs.extend(run);
     }
@@ -146,6 +158,7 @@ fn readers(net: &Net<'_>, live: &Live) -> Vec<usize> {
     readers
 }
 
+/// The steps from `first` on as a run, if they can be one, and whether that pays.
 fn run(
     net: &Net<'_>,
     live: &Live,
@@ -153,7 +166,7 @@ fn run(
     readers: &[usize],
     Target { caches, lanes, filters: tile, parts }: Target,
     first: usize,
-) -> Option<Run> {
+) -> Option<(Run, bool)> {
     let [expand, depthwise, project] = net.steps.get(first..first + 3)? else { return None };
     let ([Some(expansion), Some(_)], Kind::Conv(conv)) = ([expand, project].map(pointwise), &depthwise.layer.kind)
     else {
@@ -176,9 +189,7 @@ fn run(
     }
     let [expanded, made] = [expand, depthwise].map(|step| &layouts[step.storage as usize]);
     let bytes = size_of::<f32>();
-    if expanded.planes * expanded.stride * bytes <= FAR * caches.l2 {
-        return None;
-    }
+    let pays = expanded.planes * expanded.stride * bytes > FAR * caches.l2;
     // Bands as high as the second-level cache allows, of equal height, that end where vectors of the projection end.
     let per_row = (made.planes * made.pitch + tile * conv.stride[0] * expanded.pitch) * bytes;
     let most = (caches.l2 / per_row).max(FEWEST_ROWS);
@@ -194,7 +205,7 @@ fn run(
     let plane = input_rows * dealt.map_or(expanded.pitch, |dealt| dealt.pitch);
     let filters = (caches.l1 / 2 / (plane * bytes)).max(tile).min(expanded.planes);
     let parts = parts.min(bands);
-    Some(Run {
+    let run = Run {
         first,
         rows: rows_of_band,
         filters,
@@ -202,7 +213,8 @@ fn run(
         made: Scratch::new(made.planes, rows_of_band * made.pitch),
         dealt,
         parts: (0..parts).map(|part| part * bands / parts..(part + 1) * bands / parts).collect(),
-    })
+    };
+    Some((run, pays))
 }
 
 /// Whether there is a kernel over dealt columns for a depthwise layer.

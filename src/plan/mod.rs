@@ -14,11 +14,13 @@ mod net;
 mod prune;
 mod regroup;
 mod report;
+mod tune;
 mod value;
 
 pub use cache::Caches;
 pub use error::PlanError;
 pub use report::{GroupReport, LayerReport, Memory, Report};
+pub use tune::{Tune, Tuning, TuningError};
 
 use crate::{
     exec::Session,
@@ -51,6 +53,8 @@ pub struct Options {
     pub fuse: bool,
     /// The caches that decide what is fused; those of this machine if `None`.
     pub caches: Option<Caches>,
+    /// How the plan chooses between ways to run a layer. It never changes a bit of the output.
+    pub tune: Tune,
     /// The shape of inputs that are not to have the model's default one.
     pub input_shapes: BTreeMap<String, Vec<usize>>,
 }
@@ -65,6 +69,7 @@ impl Default for Options {
             flush_denormals: true,
             fuse: true,
             caches: None,
+            tune: Tune::Rules,
             input_shapes: BTreeMap::new(),
         }
     }
@@ -111,6 +116,7 @@ pub(crate) struct Inner {
     output_ports: Vec<Port>,
     labels: Vec<String>,
     report: Report,
+    tuning: Tuning,
 }
 
 /// What one layer runs: sets of independent calls, one after another.
@@ -127,11 +133,21 @@ pub(crate) struct Binding {
 }
 
 impl Plan {
-    /// Plans `model`: a few milliseconds for most networks, dominated by packing the weights. The model is not needed afterwards.
+    /// Plans `model`: a few milliseconds for most networks, dominated by packing the weights, or with [`Tune::Measure`] the time given for that. The model is not
+    /// needed afterwards.
     ///
     /// # Errors
-    /// If the shapes asked for do not fit the model, a limit of `options` is exceeded, the instruction set is not available, or there is no memory.
+    /// If the shapes asked for do not fit the model, a limit of `options` is exceeded, the instruction set is not available, a tuning is that of another network,
+    /// or there is no memory.
     pub fn new(model: &Model, options: &Options) -> Result<Self, PlanError> {
+        match &options.tune {
+            Tune::Rules => Self::with(model, options, &Tuning::default()),
+            Tune::Given(tuning) => Self::with(model, options, tuning),
+            Tune::Measure(limit) => Self::with(model, options, &tune::measure(model, options, *limit)?),
+        }
+    }
+
+    fn with(model: &Model, options: &Options, asked: &Tuning) -> Result<Self, PlanError> {
         let isa = options.isa.unwrap_or_else(Isa::best);
         let kernels = Kernels::of(isa).ok_or(PlanError::Isa(isa))?;
         let values = check::check(model, options)?;
@@ -139,6 +155,9 @@ impl Plan {
         let outputs: Vec<ValueId> = graph.outputs.iter().filter_map(|name| values.id(name)).collect();
         let layers = fold::fold(model, &values);
         let net = regroup::resolve(layers, &values, graph.inputs.len(), &outputs);
+        if let Some(layer) = asked.layers().find(|&layer| net.steps.iter().all(|step| step.layer.name != layer)) {
+            return Err(PlanError::Tuning { layer: layer.to_owned() });
+        }
         let orders = regroup::orders(&net);
         let live = Live::of(&net);
         let layouts = layout::layouts(&net, &live, &orders);
@@ -147,8 +166,10 @@ impl Plan {
         let caches = options.caches.unwrap_or_else(Caches::of_this_machine);
         let filters = kernels.pointwise.max_filters();
         let target = fuse::Target { caches, lanes: kernels.pointwise.isa.lanes(), filters, parts };
+        let mut tuning = Tuning::default();
         let (runs, mut deals) = if options.fuse {
-            (fuse::runs(&net, &live, &layouts, target), deal::deals(&net, &live, &layouts, target))
+            let runs = fuse::runs(&net, &live, &layouts, target, (asked, &mut tuning));
+            (runs, deal::deals(&net, &live, &layouts, target, (asked, &mut tuning)))
         } else {
             Default::default()
         };
@@ -189,9 +210,11 @@ impl Plan {
         let places = Places { dims: net.storages.clone(), layouts, base };
         // Twice what there is: room for padding and biases, which costs nothing where it stays untouched.
         let weights = WeightsBuilder::with_capacity(usize::try_from(2 * weights).unwrap_or(usize::MAX));
-        let mut lower = Lower { net: &net, live: &live, places: &places, deals: &deals, kernels, weights };
+        let mut lower =
+            Lower { net: &net, live: &live, places: &places, deals: &deals, kernels, weights, asked, tuning };
         let (steps, layers) = lower_all(&mut lower, &runs)?;
-        let weights = lower.weights.finish();
+        let Lower { weights, tuning, .. } = lower;
+        let weights = weights.finish();
         let weights = weights.map_err(|source| PlanError::Memory { what: "weights", bytes: 0, source })?;
         let binding = |value: &value::Value| {
             let runs = places.runs(value).into_boxed_slice();
@@ -228,6 +251,7 @@ impl Plan {
             output_ports: output_ports(model, &values),
             labels: graph.labels.clone(),
             report,
+            tuning,
         })))
     }
 
@@ -265,6 +289,12 @@ impl Plan {
     #[must_use]
     pub fn labels(&self) -> &[String] {
         &self.0.labels
+    }
+
+    /// The ways in which its layers run, where there are several: to save and to give back as [`Tune::Given`].
+    #[must_use]
+    pub fn tuning(&self) -> &Tuning {
+        &self.0.tuning
     }
 
     /// What the plan consists of.

@@ -4,6 +4,7 @@ use super::{Calls, Lower, Step, list, moved, run_of};
 use crate::plan::{
     choose::{self, Method},
     net::{Conv, Group, Linear},
+    tune::Ways,
     value::{Lane, Value},
 };
 use flgc_kernels::{
@@ -144,6 +145,16 @@ impl Lower<'_, '_> {
         Packed { weights, bias, acts: self.acts(step, &outputs), outputs }
     }
 
+    /// Floats of a step's input that wait in cache for its `tiles` of filters.
+    fn cached(&mut self, step: &Step<'_>, tiles: usize) -> usize {
+        let layer = &step.layer.name;
+        let cached = self.asked.of(layer).block.unwrap_or(choose::CACHED_FLOATS);
+        if tiles > 1 {
+            self.tuning.note(layer, Ways { block: Some(cached), ..Ways::default() });
+        }
+        cached
+    }
+
     fn flat(
         &mut self,
         step: &Step<'_>,
@@ -158,7 +169,8 @@ impl Lower<'_, '_> {
         let pitch = self.places.layouts[step.storage as usize].pitch;
         let whole = run_of([h, w], pitch, kernel.isa.lanes());
         let tiles: Vec<_> = choose::tiles(members.filters.len(), kernel.max_filters()).collect();
-        let block = choose::block_pixels(whole, members.channels.len() * conv.taps(), tiles.len());
+        let cached = self.cached(step, tiles.len());
+        let block = choose::block_pixels(whole, members.channels.len() * conv.taps(), tiles.len(), cached);
         // Whole vectors, unless the kernel takes the very pixels in the last block.
         let exact = (h - 1) * pitch + w;
         let pixels = if kernel.takes(exact % block) { exact } else { whole };
@@ -204,7 +216,8 @@ impl Lower<'_, '_> {
             (conv.stride[0] * self.places.pitch(&step.inputs[0]), self.places.layouts[step.storage as usize].pitch);
         let tiles: Vec<_> = choose::tiles(members.filters.len(), kernel.max_filters()).collect();
         // Each tile of filters reads all of its inputs, so some rows wait in cache for all tiles.
-        let block = choose::block_rows(rows, members.channels.len() * x_step, tiles.len());
+        let cached = self.cached(step, tiles.len());
+        let block = choose::block_rows(rows, members.channels.len() * x_step, tiles.len(), cached);
         let packed: Vec<Packed> =
             tiles.into_iter().map(|tile| self.pack(step, stored, group, members, &members.filters[tile])).collect();
         let call = |image: usize, x: &Planes, begin: usize, packed: &Packed| {

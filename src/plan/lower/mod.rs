@@ -13,6 +13,7 @@ use super::{
     net::{Act, Kind},
     prune::Live,
     regroup::{Net, Step},
+    tune::Tuning,
     value::{Lane, StorageId, Value},
 };
 use flgc_kernels::{Activation, Call, CallError, CallSet, Epilogue, Planes, WeightsBuilder, fill};
@@ -34,6 +35,10 @@ pub(super) struct Lower<'a, 'm> {
     pub(super) deals: &'a BTreeMap<StorageId, Deal>,
     pub(super) kernels: Kernels,
     pub(super) weights: WeightsBuilder,
+    /// The ways asked for.
+    pub(super) asked: &'a Tuning,
+    /// The ways in which layers run.
+    pub(super) tuning: Tuning,
 }
 
 /// The calls of a step while they are collected.

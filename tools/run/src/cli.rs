@@ -2,8 +2,8 @@
 
 use crate::status::Stop;
 use clap::{Args, Parser, ValueEnum};
-use flgc::{Isa, Options};
-use std::{num::NonZeroUsize, path::PathBuf};
+use flgc::{Isa, Options, Tune};
+use std::{fs, num::NonZeroUsize, path::PathBuf};
 
 /// The name of the program that runs models.
 pub const RUN: &str = "flgc-run";
@@ -125,6 +125,14 @@ pub struct BenchArgs {
     #[arg(long, value_name = "FILE.json")]
     pub trace: Option<PathBuf>,
 
+    /// First measure the ways in which layers can run, run in the fastest, and write them to this file, for --tuning; the output is the same, bit for bit
+    #[arg(long, value_name = "FILE.json", conflicts_with = "tuning")]
+    pub tune: Option<PathBuf>,
+
+    /// Most seconds of that
+    #[arg(long, value_name = "S", default_value = "2", requires = "tune", value_parser = parse_seconds)]
+    pub tune_seconds: f64,
+
     /// How to write it
     #[arg(long, value_enum, default_value_t)]
     pub format: InspectFormat,
@@ -154,16 +162,29 @@ pub struct EngineArgs {
     /// Run layer by layer: fuse none into bands of rows that stay in cache; the output is the same, bit for bit
     #[arg(long)]
     pub no_fuse: bool,
+
+    /// Run layers in the ways of this file, which flgc-bench --tune wrote for this model; the output is the same, bit for bit
+    #[arg(long, value_name = "FILE.json")]
+    pub tuning: Option<PathBuf>,
 }
 
 impl EngineArgs {
     /// The options of a plan that runs on the caller's thread.
     ///
     /// # Errors
-    /// If the instruction set is not available.
+    /// If the instruction set is not available, or the tuning can't be read.
     pub fn options(&self) -> Result<Options, Stop> {
         let isa = self.isa.resolve()?;
-        Ok(Options { isa, memory_limit: self.memory_limit, fuse: !self.no_fuse, ..Options::default() })
+        let tune = match &self.tuning {
+            Some(path) => {
+                let text =
+                    fs::read_to_string(path).map_err(|error| Stop::Unusable(format!("{}: {error}", path.display())))?;
+                let tuning = text.parse().map_err(|error| Stop::Unusable(format!("{}: {error}", path.display())))?;
+                Tune::Given(tuning)
+            }
+            None => Tune::Rules,
+        };
+        Ok(Options { isa, memory_limit: self.memory_limit, fuse: !self.no_fuse, tune, ..Options::default() })
     }
 }
 
@@ -252,6 +273,12 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     let number: f64 = number.parse().map_err(|_| expected())?;
     let bytes = number * factor as f64;
     if bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(expected()) }
+}
+
+/// A number of seconds that makes a duration.
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
+    seconds.ok_or_else(|| "expected seconds from 0 to 86400".to_owned())
 }
 
 #[cfg(test)]

@@ -13,13 +13,13 @@ use crate::{
     status::{Status, Stop, note},
 };
 use core_affinity::CoreId;
-use flgc::{Model, Options, Plan, Session, plan::Threads};
+use flgc::{Model, Options, Plan, Session, Tune, plan::Threads};
 use flgc_kernels::measure;
 use noise::Noise;
 use serde::Serialize;
 use std::{
     env, fs,
-    io::Read,
+    io::{self, Read, Write},
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -96,10 +96,17 @@ pub fn run(args: &BenchArgs) -> Result<Status, Stop> {
     let cores = cores(args)?;
     let cold_start_ms = cold_start(args);
     let core = pin(&cores);
-    let options = options(args, &cores, core.is_some())?;
+    let mut options = options(args, &cores, core.is_some())?;
+    if args.tune.is_some() {
+        options.tune = Tune::Measure(Duration::from_secs_f64(args.tune_seconds));
+    }
     let model = Model::open(&args.model)?;
     let plan = Plan::new(&model, &options)?;
     drop(model);
+    if let Some(path) = &args.tune {
+        let text = plan.tuning().to_string();
+        replace(path, text.as_bytes()).map_err(|error| Stop::output(path.display(), &error))?;
+    }
     let mut bench = Bench::new(&plan)?;
     let warmup = bench.warm_up(args.warmup);
     let runs = args.runs.map_or_else(|| runs_for(warmup), |runs| runs.get());
@@ -299,6 +306,21 @@ fn options(args: &BenchArgs, cores: &[CoreId], pinned: bool) -> Result<Options, 
         options.threads = Threads::Pool(Arc::new(pool));
     }
     Ok(options)
+}
+
+/// Writes a file whole or not at all.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".flgc-bench-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    #[cfg(unix)]
+    {
+        // A temporary file is private; this becomes an ordinary file.
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    }
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// What the process of a cold start does: the first output, and a byte to say so.

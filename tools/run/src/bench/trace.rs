@@ -2,7 +2,7 @@
 
 use super::{Layer, Span};
 use serde::Serialize;
-use std::{fs, io, io::Write, path::Path};
+use std::{io, path::Path};
 
 #[derive(Serialize)]
 struct Event<'a> {
@@ -43,16 +43,5 @@ pub(super) fn write(path: &Path, spans: &[Span], layers: &[Layer]) -> io::Result
         }
     };
     let events: Vec<Event<'_>> = spans.iter().map(event).collect();
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".flgc-bench-").tempfile_in(folder)?;
-    serde_json::to_writer(&mut file, &events)?;
-    file.flush()?;
-    #[cfg(unix)]
-    {
-        // A temporary file is private; a trace is an ordinary file.
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    }
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    super::replace(path, &serde_json::to_vec(&events)?)
 }

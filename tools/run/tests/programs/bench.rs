@@ -63,6 +63,29 @@ fn text_and_trace_show_every_layer() {
 }
 
 #[test]
+fn ways_that_were_measured_are_kept_and_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tuning.json");
+    let (model, file) = (reference(), text(&file));
+    let model = text(&model);
+    bench(&[model, "--runs=2", "--tune", file, "--tune-seconds=0.2"]).expect(0);
+    let tuning: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    assert!(!tuning["layers"].as_object().unwrap().is_empty(), "{tuning}");
+    bench(&[model, "--runs=2", "--tuning", file]).expect(0);
+    bench(&[model, "--tuning=no/such/file.json"]).expect_error(2, &["no/such/file.json"]);
+    std::fs::write(file, "{\"layers\": {\"elsewhere\": {\"bands\": true}}}").unwrap();
+    bench(&[model, "--tuning", file]).expect_error(2, &["layer \"elsewhere\"", "does not have"]);
+    std::fs::write(file, "[1]").unwrap();
+    bench(&[model, "--tuning", file]).expect_error(2, &["tuning.json", "not a tuning"]);
+    for nonsense in
+        [&["--tune-seconds=1"][..], &["--tune", file, "--tuning", file], &["--tune", file, "--tune-seconds=-1"]]
+    {
+        let ran = bench(&[&[model], nonsense].concat());
+        assert_eq!((ran.status, &*ran.stdout), (Some(2), ""), "{nonsense:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_measured_is_refused() {
     let model = reference();
     let model = text(&model);
