@@ -23,6 +23,8 @@ pub struct Act {
 pub enum Groups {
     /// So many equal groups.
     Even(usize),
+    /// So many groups, as equal as the numbers allow.
+    Balanced(usize),
     /// So many groups; the group of each channel and of each filter is random, as learning leaves them: uneven, some perhaps empty.
     Learned(usize),
 }
@@ -99,7 +101,7 @@ impl Builder {
             bias: Some(format!("{id}.bias")),
         };
         let fan_in = match groups {
-            Groups::Even(g) | Groups::Learned(g) => (x.c / g).max(1) * k * k,
+            Groups::Even(g) | Groups::Balanced(g) | Groups::Learned(g) => (x.c / g).max(1) * k * k,
         };
         let deviation = (2.0 / fan_in as f64).sqrt();
         let shape = match groups {
@@ -107,8 +109,11 @@ impl Builder {
                 conv.groups = g;
                 vec![filters, x.c / g, k, k]
             }
-            Groups::Learned(g) => {
-                let mut assign = |count: usize| (0..count).map(|_| self.below(g) as u16).collect::<Vec<u16>>();
+            Groups::Balanced(g) | Groups::Learned(g) => {
+                let mut assign = |count: usize| -> Vec<u16> {
+                    let group = |i| if matches!(groups, Groups::Balanced(_)) { i * g / count } else { self.below(g) };
+                    (0..count).map(group).map(|group| group as u16).collect()
+                };
                 let (of_channels, of_filters) = (assign(x.c), assign(filters));
                 let size = |of: &[u16], group: usize| of.iter().filter(|&&g| usize::from(g) == group).count();
                 let pairs: usize = (0..g).map(|group| size(&of_channels, group) * size(&of_filters, group)).sum();

@@ -1,0 +1,95 @@
+//! Time against the number of groups, as CSV: `cargo bench -p flgc-benches --bench groups > groups.csv`.
+//!
+//! For the shapes of the 1x1 convolutions of MobileNetV2, for 1 to 32 groups, equal and random ones. All plans of a shape run in turn, and the shortest time of
+//! each counts: what slows the machine down meets all alike. `benches/charts.py groups` draws it and looks for cliffs.
+
+use flgc::{Options, Plan, Session};
+use flgc_benches::{Builder, Groups};
+use std::{
+    io::{self, Write},
+    time::Instant,
+};
+
+/// Channels, filters, rows and columns.
+const SHAPES: [[usize; 3]; 19] = [
+    [32, 16, 112],
+    [16, 96, 112],
+    [96, 24, 56],
+    [24, 144, 56],
+    [144, 24, 56],
+    [144, 32, 28],
+    [32, 192, 28],
+    [192, 32, 28],
+    [192, 64, 14],
+    [64, 384, 14],
+    [384, 64, 14],
+    [384, 96, 14],
+    [96, 576, 14],
+    [576, 96, 14],
+    [576, 160, 7],
+    [160, 960, 7],
+    [960, 160, 7],
+    [960, 320, 7],
+    [320, 1280, 7],
+];
+
+/// Random groupings of each number of groups, since one alone says little.
+const SEEDS: u64 = 3;
+/// Runs of each plan.
+const RUNS: usize = 40;
+
+struct Case {
+    kind: &'static str,
+    groups: usize,
+    macs: u64,
+    session: Session,
+    micros: f64,
+}
+
+fn main() -> io::Result<()> {
+    // `cargo bench` passes `--bench`; `cargo test` doesn't, and wants to know only that it runs.
+    let (shapes, runs) =
+        if std::env::args().any(|arg| arg == "--bench") { (&SHAPES[..], RUNS) } else { (&SHAPES[18..], 1) };
+    if let Some(core) = core_affinity::get_core_ids().and_then(|ids| ids.last().copied()) {
+        core_affinity::set_for_current(core);
+    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "channels,filters,size,kind,groups,macs,us")?;
+    for &[channels, filters, size] in shapes {
+        let mut cases = Vec::new();
+        for groups in 1..=32 {
+            cases.push(case([channels, filters, size], "equal", Groups::Balanced(groups), groups, 0));
+            for seed in 1..=SEEDS {
+                cases.push(case([channels, filters, size], "random", Groups::Learned(groups), groups, seed));
+            }
+        }
+        let input: Vec<f32> = (0..channels * size * size).map(|i| (i % 255) as f32 / 255.0 - 0.5).collect();
+        for _ in 0..runs {
+            for case in &mut cases {
+                let mut micros = 0.0;
+                let mut output = vec![0.0; filters * size * size];
+                let mut start = Instant::now();
+                let after = |layer: Option<usize>| {
+                    micros = if layer.is_some() { start.elapsed().as_secs_f64() * 1e6 } else { 0.0 };
+                    start = Instant::now();
+                };
+                // Twice: the first run brings weights and planes near.
+                case.session.run(&input).expect("the right length");
+                case.session.run_observed(&[&input], &mut [&mut output], after).expect("the right lengths");
+                case.micros = case.micros.min(micros);
+            }
+        }
+        for Case { kind, groups, macs, micros, .. } in cases {
+            writeln!(out, "{channels},{filters},{size},{kind},{groups},{macs},{micros:.2}")?;
+        }
+    }
+    Ok(())
+}
+
+fn case([channels, filters, size]: [usize; 3], kind: &'static str, of: Groups, groups: usize, seed: u64) -> Case {
+    let (mut b, x) = Builder::new(seed + 32 * groups as u64, 1, [channels, size, size]);
+    let y = b.conv(&x, filters, 1, 1, of);
+    let y = b.relu6(&y);
+    let plan = Plan::new(&b.finish(&[&y]), &Options::default()).expect("a valid model");
+    Case { kind, groups, macs: plan.report().macs, session: plan.session(), micros: f64::INFINITY }
+}
