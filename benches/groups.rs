@@ -69,8 +69,9 @@ fn main() -> io::Result<()> {
                 let mut micros = 0.0;
                 let mut output = vec![0.0; filters * size * size];
                 let mut start = Instant::now();
-                let after = |layer: Option<usize>| {
-                    micros = if layer.is_some() { start.elapsed().as_secs_f64() * 1e6 } else { 0.0 };
+                let after = |_| {
+                    // In the end, the time of the last layer.
+                    micros = start.elapsed().as_secs_f64() * 1e6;
                     start = Instant::now();
                 };
                 // Twice: the first run brings weights and planes near.
@@ -88,6 +89,8 @@ fn main() -> io::Result<()> {
 
 fn case([channels, filters, size]: [usize; 3], kind: &'static str, of: Groups, groups: usize, seed: u64) -> Case {
     let (mut b, x) = Builder::new(seed + 32 * groups as u64, 1, [channels, size, size]);
+    // A layer of its own, behind which the clock starts: what copies the input into the arena does not count.
+    let x = b.relu(&x);
     let y = b.conv(&x, filters, 1, 1, of);
     let y = b.relu6(&y);
     let plan = Plan::new(&b.finish(&[&y]), &Options::default()).expect("a valid model");
