@@ -23,16 +23,24 @@ pub(crate) unsafe fn accumulate<S: Simd, const F: usize, const P: usize, const S
     x: ([*const f32; P], usize),
 ) -> [[S::V; P]; F] {
     // SAFETY: the caller's promise.
-    unsafe { accumulate_with::<S, F, P, STRIDE, false>(s, taps, w, x, std::ptr::null()).0 }
+    unsafe { accumulate_with::<S, F, P, STRIDE, false, false>(s, taps, w, x, std::ptr::null()).0 }
 }
 
 /// As [`accumulate`], and with `TAIL` also the pixel at `tail`, whose sums are the first `F` lanes of a vector of its own: one multiply-add for a tap instead
-/// of one for each filter.
+/// of one for each filter. With `NEXT`, inputs of the next tile are asked for, not those some taps later: further ahead, for planes that are not in the
+/// second-level cache yet.
 ///
 /// # Safety
 /// As for [`accumulate`]; with `TAIL` the pixel can be read at each tap, and whole vectors at every `F`-th float of `w`, and at `bias`.
 #[inline(always)]
-pub(crate) unsafe fn accumulate_with<S: Simd, const F: usize, const P: usize, const STRIDE: usize, const TAIL: bool>(
+pub(crate) unsafe fn accumulate_with<
+    S: Simd,
+    const F: usize,
+    const P: usize,
+    const STRIDE: usize,
+    const TAIL: bool,
+    const NEXT: bool,
+>(
     s: S,
     taps: &[u32],
     (w, bias): (*const f32, *const f32),
@@ -54,7 +62,9 @@ pub(crate) unsafe fn accumulate_with<S: Simd, const F: usize, const P: usize, co
         let far = taps.len() > TAPS_AHEAD;
         for (i, &tap) in taps.iter().enumerate() {
             s.prefetch(w.wrapping_add(AHEAD));
-            if far {
+            if NEXT {
+                s.prefetch_input(x[0].wrapping_add(tap as usize + P * S::LANES));
+            } else if far {
                 // Each tap lies in a plane of its own, where no prefetcher of the machine looks for it.
                 let later = x[0].wrapping_add(*taps.get_unchecked((i + TAPS_AHEAD).min(taps.len() - 1)) as usize);
                 s.prefetch_input(later);

@@ -30,13 +30,17 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         let vectors = if tail { all - TAIL_VECTORS } else { all };
         // Four and one are three and two, three and one two and two: a tile of one vector has too few sums to keep the units busy.
         let whole = if (P == 3 || P == 4) && vectors > P && vectors % P == 1 { vectors - P - 1 } else { vectors };
-        let rest = tiles::<S, F, P>(s, call, 0..whole, &finish, weights, arena);
-        let rest = if P > 4 { tiles::<S, F, 4>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
-        let rest = if P > 3 { tiles::<S, F, 3>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
-        let rest = if P > 2 { tiles::<S, F, 2>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
-        tiles::<S, F, 1>(s, call, rest..vectors, &finish, weights, arena);
+        let rest = if call.asks_for_next {
+            tiles::<S, F, P, true>(s, call, 0..whole, &finish, weights, arena)
+        } else {
+            tiles::<S, F, P, false>(s, call, 0..whole, &finish, weights, arena)
+        };
+        let rest = if P > 4 { tiles::<S, F, 4, false>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
+        let rest = if P > 3 { tiles::<S, F, 3, false>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
+        let rest = if P > 2 { tiles::<S, F, 2, false>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
+        tiles::<S, F, 1, false>(s, call, rest..vectors, &finish, weights, arena);
         if tail {
-            tile::<S, F, TAIL_VECTORS, true>(s, call, vectors, &finish, weights, arena);
+            tile::<S, F, TAIL_VECTORS, true, false>(s, call, vectors, &finish, weights, arena);
         }
     }
 }
@@ -114,7 +118,7 @@ unsafe fn filters<S: Simd, const T: usize, const P: usize>(
 /// # Safety
 /// As for [`run`]; the run has these vectors.
 #[inline(always)]
-unsafe fn tiles<S: Simd, const F: usize, const P: usize>(
+unsafe fn tiles<S: Simd, const F: usize, const P: usize, const NEXT: bool>(
     s: S,
     call: &Call,
     vectors: Range<usize>,
@@ -125,7 +129,7 @@ unsafe fn tiles<S: Simd, const F: usize, const P: usize>(
     let end = vectors.start + vectors.len() / P * P;
     for first in (vectors.start..end).step_by(P) {
         // SAFETY: the caller's promise.
-        unsafe { tile::<S, F, P, false>(s, call, first, finish, weights, arena) }
+        unsafe { tile::<S, F, P, false, NEXT>(s, call, first, finish, weights, arena) }
     }
     end
 }
@@ -135,7 +139,7 @@ unsafe fn tiles<S: Simd, const F: usize, const P: usize>(
 /// # Safety
 /// As for [`run`]; the run has these vectors, and the pixel.
 #[inline(always)]
-unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: bool>(
+unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: bool, const NEXT: bool>(
     s: S,
     call: &Call,
     first: usize,
@@ -153,7 +157,7 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: bool>(
         let behind = call.shift as usize + (first + P) * S::LANES;
         let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
         let tail = arena.add(behind).cast_const();
-        let (acc, sums) = accumulate_with::<S, F, P, 1, TAIL>(s, call.x.offsets(), w, (x, 1), tail);
+        let (acc, sums) = accumulate_with::<S, F, P, 1, TAIL, NEXT>(s, call.x.offsets(), w, (x, 1), tail);
         finish.store::<P>(acc, at);
         if TAIL {
             finish.store_tail(sums, behind);

@@ -16,6 +16,7 @@ use crate::{
     Epilogue, Isa, Planes,
     call::{CallError, Extents, Run},
 };
+use std::ops::RangeInclusive;
 
 type Entry = unsafe fn(&Call, *const f32, *mut f32);
 
@@ -96,8 +97,13 @@ pub struct Call {
     x: Planes,
     y: Box<[u32]>,
     shift: u32,
+    /// Whether each tile asks for the inputs of the next.
+    asks_for_next: bool,
     epilogue: Epilogue,
 }
+
+/// The taps for which a tile asks for the inputs of the next: fewer go without, more would push each other out of the first cache.
+const TAPS_OF_NEXT: RangeInclusive<usize> = 9..=96;
 
 impl Call {
     /// # Errors
@@ -126,7 +132,8 @@ impl Call {
             Some(&few) if plain && pixels.is_multiple_of(kernel.isa.lanes()) => few,
             _ => entry,
         };
-        Ok(Self { kernel, entry, pixels, weights, bias, x, y: y.into(), shift, epilogue })
+        let asks_for_next = TAPS_OF_NEXT.contains(&x.offsets().len());
+        Ok(Self { kernel, entry, pixels, weights, bias, x, y: y.into(), shift, asks_for_next, epilogue })
     }
 
     /// The variant it was made for.
