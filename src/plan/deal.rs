@@ -25,6 +25,8 @@ const FEWEST_FILTERS: usize = 12;
 pub(super) struct Deal {
     /// Output rows of a block; the last block of a part may have fewer.
     pub(super) rows: usize,
+    /// Whether a block runs over all of its pixels at once, not row by row.
+    pub(super) flat: bool,
     /// Floats from a dealt row to the next.
     pub(super) pitch: usize,
     /// The dealt planes of one part.
@@ -106,8 +108,8 @@ fn deal(step: &Step<'_>, layout: &Layout, Target { caches, lanes, parts, .. }: T
     let pays = filters >= count * FEWEST_FILTERS;
     let phases = Phases::of(conv);
     let [more_rows, more_columns] = phases.more([0, 0]);
-    // A 1x1 convolution runs over all pixels of a block at once, the others row by row.
-    let flat = conv.kernel == [1, 1];
+    // Rows of outputs as far apart as those of inputs, which are longer by some columns.
+    let flat = layout.pitch >= columns + more_columns;
     let pitch = if flat { layout.pitch } else { (columns + more_columns).next_multiple_of(ALIGN / 2) };
     let planes = groups.map(|group| group.channels.len()).max()? * phases.count[0] * phases.count[1];
     let most = (caches.l2 / 2 / (planes * pitch * size_of::<f32>())).max(1);
@@ -123,5 +125,5 @@ fn deal(step: &Step<'_>, layout: &Layout, Target { caches, lanes, parts, .. }: T
         (0..parts).map(|part| Part { rows: row(part)..row(part + 1), tiles: (0, 1) }).collect()
     };
     let scratch = Scratch::new(planes, (of_block + more_rows) * pitch + lanes);
-    Some((Deal { rows: of_block, pitch, scratch, parts, base: 0 }, pays))
+    Some((Deal { rows: of_block, flat, pitch, scratch, parts, base: 0 }, pays))
 }

@@ -6,7 +6,7 @@ use super::{
     list, moved,
 };
 use crate::plan::{
-    choose,
+    choose::{self, Kernels},
     deal::{Deal, Part, Phases},
     net::Group,
 };
@@ -29,11 +29,9 @@ impl Lower<'_, '_> {
         deal: &Deal,
         calls: &mut Calls,
     ) -> Result<(), CallError> {
-        let most = if deal_is_flat(stored) {
-            self.kernels.pointwise.max_filters()
-        } else {
-            self.kernels.spatial.max_filters()
-        };
+        let Kernels { pointwise, spatial, .. } = self.kernels;
+        let (kernel, most) =
+            if deal.flat { (pointwise.name, pointwise.max_filters()) } else { (spatial.name, spatial.max_filters()) };
         let mut groups = Vec::with_capacity(stored.conv.groups.len());
         for group in &stored.conv.groups {
             let members = self.members(step, group);
@@ -41,7 +39,6 @@ impl Lower<'_, '_> {
             let tiles = tiles.map(|tile| self.pack(step, stored, group, &members, &members.filters[tile])).collect();
             groups.push(Dealt { group, members, tiles });
         }
-        let kernel = if deal_is_flat(stored) { self.kernels.pointwise.name } else { self.kernels.spatial.name };
         let images = step.output.shape.nchw().map_or(1, |[images, ..]| images);
         for (index, part) in deal.parts.iter().enumerate() {
             let mut sets = Vec::new();
@@ -87,7 +84,7 @@ impl Lower<'_, '_> {
             if channels > 0 {
                 sets.push(self.deal_block(step, stored, deal, &from, base, &rows)?);
             }
-            let tile = |packed: &Packed| self.tile_of_block(step, stored, deal, packed, &taps, &rows, image);
+            let tile = |packed: &Packed| self.tile_of_block(step, deal, packed, &taps, &rows, image);
             sets.push(CallSet::new(tiles.iter().map(tile).collect::<Result<_, CallError>>()?)?);
         }
         Ok(())
@@ -132,11 +129,9 @@ impl Lower<'_, '_> {
     }
 
     /// A tile of filters over the dealt planes of the output rows `rows`.
-    #[expect(clippy::too_many_arguments, reason = "what a block is, and what a tile is")]
     fn tile_of_block(
         &self,
         step: &Step<'_>,
-        stored: &Stored<'_, '_>,
         deal: &Deal,
         packed: &Packed,
         taps: &Planes,
@@ -151,7 +146,7 @@ impl Lower<'_, '_> {
         epilogue.residual = epilogue.residual.map(|residual| moved(&residual, begin));
         let y = moved(&list(self.planes(outputs, image)), begin);
         let (x, y) = (taps.clone(), y.offsets());
-        if deal_is_flat(stored) {
+        if deal.flat {
             let kernel = self.kernels.pointwise;
             let exact = (rows.len() - 1) * y_pitch + columns;
             let pixels = if kernel.takes(exact) { exact } else { exact.next_multiple_of(kernel.isa.lanes()) };
@@ -163,9 +158,4 @@ impl Lower<'_, '_> {
             spatial::Spec { rows, columns, stride: 1, x_step: deal.pitch, y_pitch, weights, bias, x, y, epilogue };
         Ok(spatial::Call::new(self.kernels.spatial, spec)?.into())
     }
-}
-
-/// Whether a block runs over all of its pixels at once.
-fn deal_is_flat(stored: &Stored<'_, '_>) -> bool {
-    stored.conv.kernel == [1, 1]
 }
