@@ -63,7 +63,9 @@ pub(crate) unsafe fn accumulate_with<
         for (i, &tap) in taps.iter().enumerate() {
             s.prefetch(w.wrapping_add(AHEAD));
             if NEXT {
-                s.prefetch_input(x[0].wrapping_add(tap as usize + P * S::LANES));
+                for line in (0..P * S::LANES).step_by(crate::ALIGN) {
+                    s.prefetch_input(x[0].wrapping_add(tap as usize + P * S::LANES + line));
+                }
             } else if far {
                 // Each tap lies in a plane of its own, where no prefetcher of the machine looks for it.
                 let later = x[0].wrapping_add(*taps.get_unchecked((i + TAPS_AHEAD).min(taps.len() - 1)) as usize);
