@@ -8,6 +8,9 @@ use crate::{
 
 /// What happens to a vector of sums before it is stored.
 pub(crate) trait Ending<S: Simd>: Copy {
+    /// Whether it is the usual one, which is worth more code.
+    const USUAL: bool;
+
     /// Of `x`, at `at` in output plane `plane`.
     ///
     /// # Safety
@@ -20,6 +23,8 @@ pub(crate) trait Ending<S: Simd>: Copy {
 pub(crate) struct Bounded(pub(crate) [f32; 2]);
 
 impl<S: Simd> Ending<S> for Bounded {
+    const USUAL: bool = true;
+
     #[inline(always)]
     unsafe fn apply(self, s: S, x: S::V, _: usize, _: usize) -> S::V {
         clamp(s, self.0, x)
@@ -35,6 +40,8 @@ pub(crate) struct Any<'a> {
 }
 
 impl<S: Simd> Ending<S> for Any<'_> {
+    const USUAL: bool = false;
+
     #[inline(always)]
     unsafe fn apply(self, s: S, x: S::V, plane: usize, at: usize) -> S::V {
         // SAFETY: the caller's promise.

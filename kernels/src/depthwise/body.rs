@@ -6,13 +6,16 @@ use crate::{
     simd::Simd,
     window::{Image, Window, strips},
 };
-use std::ops::Range;
+use std::{hint::black_box, ops::Range};
 
 /// In place of a stride: two, where the columns of each input row are dealt, the odd ones behind the even ones.
 pub(super) const DEALT: usize = 0;
 
 /// What a variant has of its own.
 pub(super) trait Variant: Simd {
+    /// Whether there is code of its own for strips at the edges, and for several rows at once: not worth its size where nothing is fast anyway.
+    const EDGES: bool = true;
+
     /// [`Strip::run`] in a function of its own, so that each kind has all registers: called through a pointer that the compiler can't see through, since
     /// an `#[inline(never)]` only counts for callers with the same features.
     ///
@@ -66,8 +69,8 @@ pub(super) unsafe fn own<S: Variant, const K: usize, const STRIDE: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         match (call.epilogue.first.bounds(), &call.epilogue.residual) {
-            (Some(bounds), None) => planes::<S, K, STRIDE>(s, call, weights, arena, Bounded(bounds)),
-            _ => planes::<S, K, STRIDE>(s, call, weights, arena, Any { epilogue: &call.epilogue, weights, arena }),
+            (Some(bounds), None) => planes::<S, _, K, STRIDE>(s, call, weights, arena, Bounded(bounds)),
+            _ => planes::<S, _, K, STRIDE>(s, call, weights, arena, Any { epilogue: &call.epilogue, weights, arena }),
         }
     }
 }
@@ -78,12 +81,12 @@ const BLOCK: usize = 4096;
 /// # Safety
 /// As for [`own`].
 #[inline(always)]
-unsafe fn planes<S: Variant, const K: usize, const STRIDE: usize>(
+unsafe fn planes<S: Variant, E: Ending<S>, const K: usize, const STRIDE: usize>(
     s: S,
     call: &Call,
     weights: *const f32,
     arena: *mut f32,
-    ending: impl Ending<S>,
+    ending: E,
 ) {
     let width = if STRIDE == DEALT { call.input.width / 2 } else { call.input.width } as isize;
     let pad = call.window.pad[1] as isize;
@@ -107,14 +110,15 @@ unsafe fn planes<S: Variant, const K: usize, const STRIDE: usize>(
             // SAFETY: the loads stay within rows of the input, or with `SIDES` within whole vectors of its columns: all lanes do, or those that the masks leave.
             unsafe {
                 // With the usual padding, what is missing at the edges of an image belongs to one load each.
+                let edges = K == 3 && S::EDGES && E::USUAL;
                 match (strip.left, ends(column, columns)) {
                     (0.., true) => s.run::<_, K, STRIDE, 0>(&strip),
-                    (-1, true) if K == 3 => s.run::<_, K, STRIDE, FIRST>(&strip),
-                    (0.., false) if STRIDE == DEALT || K == 3 && STRIDE == 1 && ends(column, S::LANES + 1) => {
+                    (-1, true) if edges => s.run::<_, K, STRIDE, FIRST>(&strip),
+                    (0.., false) if edges && (STRIDE == DEALT || STRIDE == 1 && ends(column, S::LANES + 1)) => {
                         s.run::<_, K, STRIDE, LAST>(&strip);
                     }
                     (-1, false)
-                        if STRIDE == DEALT || K == 3 && STRIDE == 1 && call.output.width <= call.input.width =>
+                        if edges && (STRIDE == DEALT || STRIDE == 1 && call.output.width <= call.input.width) =>
                     {
                         s.run::<_, K, STRIDE, SIDES>(&strip);
                     }
@@ -159,6 +163,7 @@ impl<E> Strip<'_, E> {
             match (K, STRIDE) {
                 (3, 1) => self.dense::<S, MASKS>(s),
                 (3, _) => self.strided::<S, STRIDE, MASKS>(s),
+                _ if !S::EDGES => self.columns::<S, K, STRIDE, 1, MASKS>(s),
                 (_, 1) => self.columns::<S, K, STRIDE, 7, MASKS>(s),
                 _ => self.columns::<S, K, STRIDE, 4, MASKS>(s),
             }
@@ -234,8 +239,10 @@ impl<E> Strip<'_, E> {
                 }
             }
             let y = arena.add(call.y[channel] as usize + self.column);
-            for (t, sum) in sums.into_iter().enumerate() {
-                let sum = if STRIDE == 2 { s.settle(sum) } else { sum };
+            // Rare endings are long: one copy for all rows.
+            let rows = if E::USUAL { R } else { black_box(R).min(R) };
+            for (t, sum) in sums[..rows].iter().enumerate() {
+                let sum = if STRIDE == 2 { s.settle(*sum) } else { *sum };
                 self.store(s, y, (row + t) * call.output.pitch, (channel, self.column), sum);
             }
         }

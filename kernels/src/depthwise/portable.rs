@@ -18,6 +18,8 @@ pub(super) static KERNEL: Kernel = Kernel {
 };
 
 impl Variant for Portable {
+    const EDGES: bool = false;
+
     #[inline(always)]
     unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKS: u8>(self, strip: &Strip<'_, E>) {
         // SAFETY: the caller's promise.

@@ -30,7 +30,7 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         let vectors = if tail { all - TAIL_VECTORS } else { all };
         // Four and one are three and two, three and one two and two: a tile of one vector has too few sums to keep the units busy.
         let whole = if (P == 3 || P == 4) && vectors > P && vectors % P == 1 { vectors - P - 1 } else { vectors };
-        let rest = if call.asks_for_next {
+        let rest = if S::ASKS_FOR_INPUTS && call.asks_for_next {
             tiles::<S, F, P, true>(s, call, 0..whole, &finish, weights, arena)
         } else {
             tiles::<S, F, P, false>(s, call, 0..whole, &finish, weights, arena)

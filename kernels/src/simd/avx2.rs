@@ -36,6 +36,7 @@ impl Simd for Avx2 {
         // SAFETY: see the top.
         unsafe { outlined(self, task) }
     }
+    const ASKS_FOR_INPUTS: bool = true;
     #[inline(always)]
     fn prefetch_input(self, p: *const f32) {
         // SAFETY: a prefetch of an invalid address does nothing.
