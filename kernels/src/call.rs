@@ -4,7 +4,7 @@ use crate::{
     Arena, Weights, chain, deal, depthwise, elementwise, fill, gather, linear, pointwise, pool, resize, softmax,
     spatial,
 };
-use std::{collections::HashSet, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 /// Offsets of planes in the arena, in floats; shared between the calls that read the same planes. Order and repetition are free.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub(crate) struct Extents {
     reads: Vec<Range<u32>>,
     writes: Vec<Range<u32>>,
     /// Lists that were already added, with the range around each offset: many calls share one.
-    seen: HashSet<(*const u32, i64, i64)>,
+    seen: BTreeSet<(*const u32, i64, i64)>,
     weights_end: u64,
 }
 
@@ -139,16 +139,20 @@ impl Extents {
         Touched { reads, writes, weights_end: self.weights_end }
     }
 
-    /// Proves that nothing is written twice, and nothing read that is written.
-    fn check(&mut self) -> Result<(), CallError> {
+    /// Proves that nothing is written twice, and nothing read that is written; gives the end of everything that is touched.
+    fn check(mut self) -> Result<usize, CallError> {
         let by_start = |r: &Range<u32>| (r.start, r.end);
         self.writes.retain(|r| !r.is_empty());
         self.reads.retain(|r| !r.is_empty());
         self.writes.sort_unstable_by_key(by_start);
-        self.reads.sort_unstable_by_key(by_start);
         if let Some(pair) = self.writes.windows(2).find(|pair| pair[0].end > pair[1].start) {
             return Err(CallError::Overlap { written: pair[0].clone(), other: pair[1].clone() });
         }
+        let reach = self.reach();
+        // Most sets read and write apart from each other.
+        let (first, end) = (self.writes.first().map_or(0, |r| r.start), self.writes.last().map_or(0, |r| r.end));
+        self.reads.retain(|r| r.start < end && first < r.end);
+        self.reads.sort_unstable_by_key(by_start);
         let mut writes = self.writes.iter().peekable();
         for read in &self.reads {
             while writes.next_if(|write| write.end <= read.start).is_some() {}
@@ -156,7 +160,7 @@ impl Extents {
                 return Err(CallError::Overlap { written: (*write).clone(), other: read.clone() });
             }
         }
-        Ok(())
+        Ok(reach)
     }
 }
 
@@ -361,13 +365,8 @@ impl CallSet {
             total += call.as_run().cost();
             cost.push(total);
         }
-        extents.check()?;
-        Ok(Self {
-            calls: calls.into(),
-            cost: cost.into(),
-            arena_end: extents.reach(),
-            weights_end: usize::try_from(extents.weights_end).unwrap_or(usize::MAX),
-        })
+        let weights_end = usize::try_from(extents.weights_end).unwrap_or(usize::MAX);
+        Ok(Self { calls: calls.into(), cost: cost.into(), arena_end: extents.check()?, weights_end })
     }
 
     /// Adds everything that the calls touch.

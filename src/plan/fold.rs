@@ -1,6 +1,6 @@
 //! Step 2: the graph as layers, with batch norm, bias, activation and residual add folded into the layer before them.
 
-use super::net::{Act, Conv, Group, Kind, Layer, Linear, View};
+use super::net::{Act, Conv, Groups, Kind, Layer, Linear, View};
 use crate::model::{
     Model, TensorView, ValueId, Values,
     graph::{self, BatchNorm, Node, Op},
@@ -211,35 +211,18 @@ fn bias(model: &Model, name: Option<&str>, count: usize) -> Vec<f32> {
 
 fn conv<'m>(model: &'m Model, op: &graph::Conv, channels: usize) -> Conv<'m> {
     let taps = op.kernel[0] * op.kernel[1];
-    let mut groups: Vec<Group> = match &op.learned {
-        None => (0..op.groups)
-            .map(|g| {
-                let range = |count: usize| {
-                    let size = (count / op.groups) as u32;
-                    (g as u32 * size..(g as u32 + 1) * size).collect()
-                };
-                Group { channels: range(channels), filters: range(op.filters), start: 0 }
-            })
-            .collect(),
+    let (groups, [in_group, out_group]) = match &op.learned {
+        None => {
+            let even = |count: usize| (0..count).map(|i| (i / (count / op.groups)) as u32).collect::<Vec<_>>();
+            (op.groups, [even(channels), even(op.filters)])
+        }
         Some(learned) => {
-            let mut groups: Vec<Group> =
-                (0..learned.groups).map(|_| Group { channels: Vec::new(), filters: Vec::new(), start: 0 }).collect();
-            for (channel, group) in tensor(model, &learned.in_group).indices().into_iter().enumerate() {
-                groups[usize::from(group)].channels.push(channel as u32);
-            }
-            for (filter, group) in tensor(model, &learned.out_group).indices().into_iter().enumerate() {
-                groups[usize::from(group)].filters.push(filter as u32);
-            }
-            groups
+            let indices = |name: &str| tensor(model, name).indices().into_iter().map(u32::from).collect::<Vec<_>>();
+            (learned.groups, [indices(&learned.in_group), indices(&learned.out_group)])
         }
     };
-    let mut start = 0;
-    for group in &mut groups {
-        group.start = start;
-        start += group.filters.len() * group.channels.len() * taps;
-    }
     Conv {
-        groups,
+        groups: Groups::new(groups, [&in_group, &out_group], taps),
         filters: op.filters,
         kernel: op.kernel,
         stride: op.stride,

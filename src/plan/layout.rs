@@ -39,6 +39,15 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// The channel in each slot.
+    pub(super) fn channels(&self) -> Vec<u32> {
+        let mut channels = vec![0; self.planes];
+        for (channel, &slot) in self.slots.iter().enumerate().filter(|&(_, &slot)| slot != u32::MAX) {
+            channels[slot as usize] = channel as u32;
+        }
+        channels
+    }
+
     fn plane(&self, image: usize, channel: u32) -> usize {
         (image * self.planes + self.slots[channel as usize] as usize) * self.stride + self.lead
     }

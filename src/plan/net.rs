@@ -54,7 +54,7 @@ pub(super) enum Kind<'m> {
 /// A convolution as a list of groups.
 #[derive(Debug)]
 pub(super) struct Conv<'m> {
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: Groups,
     pub(super) filters: usize,
     pub(super) kernel: [usize; 2],
     pub(super) stride: [usize; 2],
@@ -67,12 +67,71 @@ pub(super) struct Conv<'m> {
     pub(super) bias: Vec<f32>,
 }
 
-/// A group of a convolution: its weights are `[filters][channels][k_h][k_w]` from `start` on.
+/// The groups of a convolution, in two lists together: a depthwise layer has as many as channels.
 #[derive(Debug)]
-pub(super) struct Group {
-    pub(super) channels: Vec<u32>,
-    pub(super) filters: Vec<u32>,
+pub(super) struct Groups {
+    channels: Vec<u32>,
+    filters: Vec<u32>,
+    /// Where each group begins in the two lists and in the weights, and behind them where the last one ends.
+    begins: Vec<[usize; 3]>,
+    /// Whether every group that has filters has one channel.
+    of_one_channel: bool,
+    weights: usize,
+}
+
+/// A group of a convolution: its weights are `[filters][channels][k_h][k_w]` from `start` on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group<'a> {
+    pub(super) channels: &'a [u32],
+    pub(super) filters: &'a [u32],
     pub(super) start: usize,
+}
+
+impl Groups {
+    /// From the group of each channel and of each filter, of `taps` weights for each pair of both.
+    pub(super) fn new(groups: usize, [in_group, out_group]: [&[u32]; 2], taps: usize) -> Self {
+        let ((channels, first_channels), (filters, first_filters)) =
+            (by_group(in_group, groups), by_group(out_group, groups));
+        let (mut begins, mut of_one_channel, mut weights) = (vec![[0; 3]], true, 0);
+        for (channel, filter) in first_channels.windows(2).zip(first_filters.windows(2)) {
+            let (channels, filters) = (channel[1] - channel[0], filter[1] - filter[0]);
+            of_one_channel &= channels == 1 || filters == 0;
+            weights += channels * filters * taps;
+            begins.push([channel[1], filter[1], weights]);
+        }
+        Self { channels, filters, begins, of_one_channel, weights }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.begins.len() - 1
+    }
+
+    pub(super) fn get(&self, group: usize) -> Group<'_> {
+        let ([channel, filter, start], [channels_end, filters_end, _]) = (self.begins[group], self.begins[group + 1]);
+        Group { channels: &self.channels[channel..channels_end], filters: &self.filters[filter..filters_end], start }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Group<'_>> + Clone {
+        (0..self.len()).map(|group| self.get(group))
+    }
+}
+
+/// The members of each group one group after another, each in rising order; and where each group begins, with the end.
+fn by_group(group_of: &[u32], groups: usize) -> (Vec<u32>, Vec<usize>) {
+    let mut firsts = vec![0; groups + 1];
+    for &group in group_of {
+        firsts[group as usize + 1] += 1;
+    }
+    for group in 0..groups {
+        firsts[group + 1] += firsts[group];
+    }
+    let (mut members, mut next) = (vec![0; group_of.len()], firsts.clone());
+    for (member, &group) in group_of.iter().enumerate() {
+        let place = &mut next[group as usize];
+        members[*place] = member as u32;
+        *place += 1;
+    }
+    (members, firsts)
 }
 
 impl Conv<'_> {
@@ -88,7 +147,7 @@ impl Conv<'_> {
 
     /// Whether every filter sees exactly one channel, through a kernel larger than one pixel.
     pub(super) fn is_depthwise(&self) -> bool {
-        self.taps() > 1 && self.groups.iter().all(|group| group.channels.len() == 1 || group.filters.is_empty())
+        self.taps() > 1 && self.groups.of_one_channel
     }
 
     /// What the stored weights of a filter are multiplied by.
@@ -98,7 +157,7 @@ impl Conv<'_> {
 
     /// Weights inside groups.
     pub(super) fn weights(&self) -> u64 {
-        self.groups.iter().map(|g| g.channels.len() as u64 * g.filters.len() as u64).sum::<u64>() * self.taps() as u64
+        self.groups.weights as u64
     }
 }
 

@@ -183,7 +183,7 @@ fn speak(step: &Step<'_>, slots: &[u32], storages: &[Dims], wishes: &mut [Option
             let mut keys = vec![u32::MAX; step.inputs[0].shape[1]];
             let depthwise = conv.is_depthwise();
             for (index, group) in conv.groups.iter().enumerate().filter(|(_, group)| !group.filters.is_empty()) {
-                for &channel in &group.channels {
+                for &channel in group.channels {
                     // Where every filter has a channel of its own, the output's order carries over.
                     keys[channel as usize] = if depthwise { slots[group.filters[0] as usize] } else { index as u32 };
                 }

@@ -78,9 +78,6 @@ pub(super) fn layer(step: &Step<'_>, layout: &Layout, kernel: String, fused_with
         Kind::Linear(linear) => ((linear.weight.len() * n) as u64, Vec::new()),
         _ => (0, Vec::new()),
     };
-    let mut order: Vec<u32> =
-        (0..layout.slots.len() as u32).filter(|&c| layout.slots[c as usize] != u32::MAX).collect();
-    order.sort_unstable_by_key(|&channel| layout.slots[channel as usize]);
     LayerReport {
         name: step.layer.name.clone(),
         op: step.layer.op,
@@ -88,7 +85,7 @@ pub(super) fn layer(step: &Step<'_>, layout: &Layout, kernel: String, fused_with
         shape: shape.to_vec(),
         macs,
         groups,
-        order,
+        order: layout.channels(),
         moves_data: matches!(step.layer.kind, Kind::Move),
         fused_with_next,
     }

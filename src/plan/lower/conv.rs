@@ -29,12 +29,12 @@ impl<'a, 'm> Stored<'a, 'm> {
     }
 
     /// The weights `[channels][taps]` of a filter of a group, and the factor to apply.
-    fn filter(&self, group: &Group, filter: usize) -> (&[f32], f32) {
+    fn filter(&self, group: Group<'_>, filter: usize) -> (&[f32], f32) {
         let len = group.channels.len() * self.conv.taps();
         (&self.weights[group.start + filter * len..][..len], self.conv.factor(group.filters[filter]))
     }
 
-    fn bias(&self, group: &Group, filter: usize) -> f32 {
+    fn bias(&self, group: Group<'_>, filter: usize) -> f32 {
         self.conv.bias[group.filters[filter] as usize]
     }
 }
@@ -66,7 +66,7 @@ impl Lower<'_, '_> {
         if let Some(deal) = self.deals.get(&step.storage) {
             return self.dealt(step, &stored, deal, calls);
         }
-        for group in &conv.groups {
+        for group in conv.groups.iter() {
             let members = self.members(step, group);
             match method {
                 _ if members.filters.is_empty() => {}
@@ -78,7 +78,7 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn members(&self, step: &Step<'_>, group: &Group) -> Members {
+    pub(super) fn members(&self, step: &Step<'_>, group: Group<'_>) -> Members {
         let slots = &self.places.layouts[step.storage as usize].slots;
         let mut filters: Vec<usize> =
             (0..group.filters.len()).filter(|&f| self.live.is(step.storage, group.filters[f] as usize)).collect();
@@ -93,7 +93,7 @@ impl Lower<'_, '_> {
     }
 
     /// The output lanes of some filters of a group.
-    fn outputs_of(step: &Step<'_>, group: &Group, filters: &[usize]) -> Vec<Lane> {
+    fn outputs_of(step: &Step<'_>, group: Group<'_>, filters: &[usize]) -> Vec<Lane> {
         filters.iter().map(|&f| Lane { storage: step.storage, channel: group.filters[f] }).collect()
     }
 
@@ -102,7 +102,7 @@ impl Lower<'_, '_> {
         &self,
         step: &Step<'_>,
         conv: &Conv<'_>,
-        group: &Group,
+        group: Group<'_>,
         members: &Members,
         image: usize,
     ) -> Planes {
@@ -126,7 +126,7 @@ impl Lower<'_, '_> {
         &mut self,
         step: &Step<'_>,
         stored: &Stored<'_, '_>,
-        group: &Group,
+        group: Group<'_>,
         members: &Members,
         filters: &[usize],
     ) -> Packed {
@@ -159,7 +159,7 @@ impl Lower<'_, '_> {
         &mut self,
         step: &Step<'_>,
         stored: &Stored<'_, '_>,
-        group: &Group,
+        group: Group<'_>,
         members: &Members,
         calls: &mut Calls,
     ) -> Result<(), CallError> {
@@ -205,7 +205,7 @@ impl Lower<'_, '_> {
         &mut self,
         step: &Step<'_>,
         stored: &Stored<'_, '_>,
-        group: &Group,
+        group: Group<'_>,
         members: &Members,
         calls: &mut Calls,
     ) -> Result<(), CallError> {
@@ -268,20 +268,24 @@ impl Lower<'_, '_> {
         &mut self,
         step: &Step<'_>,
         stored: &Stored<'_, '_>,
-        group: &Group,
+        group: Group<'_>,
         members: &Members,
         calls: &mut Calls,
     ) -> Result<(), CallError> {
         let conv = stored.conv;
         let images = step.inputs[0].shape[0];
         let x: Vec<Planes> = (0..images).map(|image| self.taps(step, conv, group, members, image)).collect();
-        for tile in choose::tiles(members.filters.len(), self.kernels.linear.max_filters()) {
+        let most = self.kernels.linear.max_filters();
+        let mut rows = Rows::new(most, members.channels.len());
+        for tile in choose::tiles(members.filters.len(), most) {
             let filters = &members.filters[tile];
             let outputs = Self::outputs_of(step, group, filters);
-            let sources: Vec<_> = filters.iter().map(|&f| stored.filter(group, f)).collect();
-            let weight = |i: usize, f: usize| sources[f].0[members.channels[i]] * sources[f].1;
+            for (row, &f) in rows.iter_mut().zip(filters) {
+                let (source, factor) = stored.filter(group, f);
+                row.iter_mut().zip(&members.channels).for_each(|(weight, &c)| *weight = source[c] * factor);
+            }
             let bias: Vec<f32> = filters.iter().map(|&f| stored.bias(group, f)).collect();
-            self.panel(step, &x, &outputs, (&weight, &bias), calls)?;
+            self.panel(step, &x, &outputs, (&rows, &bias), calls)?;
         }
         Ok(())
     }
@@ -292,45 +296,34 @@ impl Lower<'_, '_> {
         let x: Vec<Planes> = self.places.elements(input).chunks(channels).map(|row| list(row.to_vec())).collect();
         let live = self.outputs(step);
         let most = self.kernels.linear.max_filters();
-        // Not a power of two from one row to the next: the rows are read side by side.
-        let stride = channels + ALIGN;
-        let mut rows = vec![0.0; most * stride];
+        let mut rows = Rows::new(most, channels);
         for tile in choose::tiles(live.len(), most) {
             let outputs = &live[tile];
-            for (row, output) in rows.chunks_exact_mut(stride).zip(outputs) {
-                let row = &mut row[..channels];
+            for (row, output) in rows.iter_mut().zip(outputs) {
                 let filter = output.channel as usize;
                 linear.weight.read(filter * channels, row);
                 if let Some(scale) = &linear.scale {
                     row.iter_mut().for_each(|weight| *weight *= scale[filter]);
                 }
             }
-            let weight = |i: usize, f: usize| rows[f * stride + i];
             let bias: Vec<f32> = outputs.iter().map(|output| linear.bias[output.channel as usize]).collect();
-            self.panel(step, &x, outputs, (&weight, &bias), calls)?;
+            self.panel(step, &x, outputs, (&rows, &bias), calls)?;
         }
         Ok(())
     }
 
-    /// One panel of a matrix times the vector `x` of each image; `weight(input, filter)` numbers the filters of the panel.
+    /// One panel of a matrix, a row for each output, times the vector `x` of each image.
     fn panel(
         &mut self,
         step: &Step<'_>,
         x: &[Planes],
         outputs: &[Lane],
-        (weight, bias): (&impl Fn(usize, usize) -> f32, &[f32]),
+        (rows, bias): (&Rows, &[f32]),
         calls: &mut Calls,
     ) -> Result<(), CallError> {
         let kernel = self.kernels.linear;
         let (count, padded) = (outputs.len(), kernel.padded(outputs.len()));
-        let inputs = x.first().map_or(0, |x| x.offsets().len());
-        let weights = self.weights.push_with(inputs * padded, |packed| {
-            for (i, row) in packed.chunks_exact_mut(padded).enumerate() {
-                for (f, place) in row[..count].iter_mut().enumerate() {
-                    *place = weight(i, f);
-                }
-            }
-        });
+        let weights = self.weights.push_with(rows.len * padded, |packed| rows.interleave(packed, padded));
         let bias = self.weights.push_with(padded, |packed| packed[..count].copy_from_slice(bias));
         let acts = self.acts(step, outputs);
         for (image, x) in x.iter().enumerate() {
@@ -379,7 +372,7 @@ impl Lower<'_, '_> {
         let weights = self.weights.push_with(outputs.len() * taps, |packed| {
             for (place, lane) in packed.chunks_exact_mut(taps).zip(outputs) {
                 let (group, f) = sources.0[lane.channel as usize];
-                let (source, factor) = stored.filter(&stored.conv.groups[group], f);
+                let (source, factor) = stored.filter(stored.conv.groups.get(group), f);
                 place.iter_mut().zip(source).for_each(|(place, weight)| *place = weight * factor);
             }
         });
@@ -392,6 +385,35 @@ impl Lower<'_, '_> {
     pub(super) fn image(&self, value: &Value) -> Image {
         let [.., height, width] = value.shape.nchw().unwrap_or([1; 4]);
         Image { height, width, pitch: self.places.pitch(value) }
+    }
+}
+
+/// Rows of weights that become a panel.
+struct Rows {
+    values: Vec<f32>,
+    len: usize,
+    /// From one row to the next: not a power of two, since rows are read side by side.
+    stride: usize,
+}
+
+impl Rows {
+    fn new(rows: usize, len: usize) -> Self {
+        let stride = len + ALIGN;
+        Self { values: vec![0.0; rows * stride], len, stride }
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.values.chunks_exact_mut(self.stride).map(|row| &mut row[..self.len])
+    }
+
+    /// `packed[i][f] = rows[f][i]` for the first `width` rows, a multiple of four: as many as the kernels' vectors have lanes.
+    fn interleave(&self, packed: &mut [f32], width: usize) {
+        for first in (0..width).step_by(4) {
+            let [a, b, c, d] = std::array::from_fn(|f| &self.values[(first + f) * self.stride..][..self.len]);
+            for ((((packed, a), b), c), d) in packed.chunks_exact_mut(width).zip(a).zip(b).zip(c).zip(d) {
+                packed[first..first + 4].copy_from_slice(&[*a, *b, *c, *d]);
+            }
+        }
     }
 }
 
@@ -411,7 +433,7 @@ impl Sources {
 
     /// The channel that an output is made of.
     pub(super) fn channel(&self, conv: &Conv<'_>, output: &Lane) -> u32 {
-        conv.groups[self.0[output.channel as usize].0].channels[0]
+        conv.groups.get(self.0[output.channel as usize].0).channels[0]
     }
 }
 

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 /// A group, packed.
 struct Dealt<'a> {
-    group: &'a Group,
+    group: Group<'a>,
     members: Members,
     tiles: Vec<Packed>,
 }
@@ -33,7 +33,7 @@ impl Lower<'_, '_> {
         let (kernel, most) =
             if deal.flat { (pointwise.name, pointwise.max_filters()) } else { (spatial.name, spatial.max_filters()) };
         let mut groups = Vec::with_capacity(stored.conv.groups.len());
-        for group in &stored.conv.groups {
+        for group in stored.conv.groups.iter() {
             let members = self.members(step, group);
             let tiles = choose::tiles(members.filters.len(), most);
             let tiles = tiles.map(|tile| self.pack(step, stored, group, &members, &members.filters[tile])).collect();

@@ -144,13 +144,13 @@ impl Lower<'_, '_> {
 
     /// How many channels a group of the expansion reads.
     fn channels(&self, step: &Step<'_>, group: usize) -> usize {
-        fuse::pointwise(step).map_or(0, |conv| conv.groups[group].channels.len())
+        fuse::pointwise(step).map_or(0, |conv| conv.groups.get(group).channels.len())
     }
 
     /// The planes that a group of the expansion reads.
     fn sources(&self, step: &Step<'_>, group: usize, image: usize) -> Planes {
         let Some(conv) = fuse::pointwise(step) else { return list(Vec::new()) };
-        let group = &conv.groups[group];
+        let group = conv.groups.get(group);
         self.taps(step, conv, group, &self.members(step, group), image)
     }
 
@@ -275,7 +275,7 @@ impl Lower<'_, '_> {
         let mut calls = Vec::new();
         let pixels = ((band.output.len() - 1) * pitch + width).next_multiple_of(self.kernels.pointwise.isa.lanes());
         for (group, tiles) in &fused.tiles {
-            let group = &conv.groups[*group];
+            let group = conv.groups.get(*group);
             let channels = self.members(step, group).channels;
             let plane = |&c: &usize| from(fused.made[&lanes[group.channels[c] as usize].channel]);
             let x = list(channels.iter().map(plane).collect());

@@ -99,13 +99,8 @@ impl Lower<'_, '_> {
 
     /// The computed channels of a storage, in the order of their slots.
     fn live_lanes(&self, storage: u32) -> Vec<Lane> {
-        let slots = &self.places.layouts[storage as usize].slots;
-        let mut lanes: Vec<Lane> = (0..slots.len())
-            .filter(|&channel| self.live.is(storage, channel))
-            .map(|channel| Lane { storage, channel: channel as u32 })
-            .collect();
-        lanes.sort_unstable_by_key(|lane| slots[lane.channel as usize]);
-        lanes
+        let channels = self.places.layouts[storage as usize].channels();
+        channels.into_iter().map(|channel| Lane { storage, channel }).collect()
     }
 
     /// The computed channels of the step's output, in the order of their slots.
