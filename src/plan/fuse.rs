@@ -7,7 +7,7 @@
 use super::{
     cache::Caches,
     choose::{Method, method},
-    layout::Layout,
+    layout::{Layout, distance},
     net::{Conv, Kind},
     prune::Live,
     regroup::{Net, Step},
@@ -92,10 +92,7 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new(planes: usize, floats: usize) -> Self {
         // Vectors may begin before the first row and end behind the last one.
-        let mut stride = floats.next_multiple_of(ALIGN) + 2 * ALIGN;
-        if stride.is_multiple_of(super::layout::CACHE_ALIAS) {
-            stride += ALIGN;
-        }
+        let stride = distance(floats + 2 * ALIGN);
         Self { stride, len: planes * stride }
     }
 }

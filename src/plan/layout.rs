@@ -16,8 +16,6 @@ use flgc_kernels::ALIGN;
 
 /// Vectors of any kernel are at most this long.
 const LANES: usize = 16;
-/// Planes whose distance is a multiple of this many floats (1 KiB) compete for the same few places of a cache.
-pub(super) const CACHE_ALIAS: usize = 256;
 
 /// The place of a storage's pixels, relative to the start of the storage.
 #[derive(Clone, Debug)]
@@ -144,6 +142,15 @@ pub(super) fn layouts(net: &Net<'_>, live: &Live, orders: &[Vec<u32>]) -> Vec<La
         .collect()
 }
 
+/// The distance of planes of so many floats, in floats: where they are large, an odd number of cache lines, so that the same pixels of all planes spread over
+/// all places of a cache.
+pub(super) const fn distance(floats: usize) -> usize {
+    const LARGE: usize = 8;
+    let lines = floats.div_ceil(ALIGN);
+    let odd = if lines >= LARGE { lines | 1 } else { lines };
+    odd * ALIGN
+}
+
 fn layout([n, c, h, w]: Dims, need: &Needs, pitch: usize, storage: usize, live: &Live, order: &[u32]) -> Layout {
     let mut slots = vec![u32::MAX; c];
     let mut planes = 0;
@@ -160,10 +167,7 @@ fn layout([n, c, h, w]: Dims, need: &Needs, pitch: usize, storage: usize, live: 
     let lead = before.next_multiple_of(ALIGN);
     let last_row = (h - 1) * pitch;
     let own = (last_row + w).next_multiple_of(LANES).max(last_row + LANES).max(h * pitch + after);
-    let mut stride = (lead + own).next_multiple_of(ALIGN);
-    if stride.is_multiple_of(CACHE_ALIAS) {
-        stride += ALIGN;
-    }
+    let stride = distance(lead + own);
     let [rows, floats] = need.reach;
     let reach = (lead + rows * pitch + floats).saturating_sub(stride);
     Layout { pitch, lead, stride, slots, planes, border, len: n * planes * stride + reach }
