@@ -56,14 +56,22 @@ pub(super) fn join(lifetimes: &mut [Option<Lifetime>], runs: impl Iterator<Item 
 }
 
 /// Places blocks of the given sizes; returns where each starts, and the size of the whole. The largest blocks choose first, each the lowest place that is
-/// free during its lifetime. Cost: quadratic in the number of blocks.
+/// free during its lifetime; of equal ones the first or the last, whichever gives the smaller whole. Cost: quadratic in the number of blocks.
 pub(super) fn place(sizes: &[usize], lifetimes: &[Option<Lifetime>]) -> (Vec<usize>, usize) {
-    let mut by_size: Vec<usize> = (0..sizes.len()).filter(|&i| lifetimes[i].is_some()).collect();
-    by_size.sort_by_key(|&i| std::cmp::Reverse(sizes[i]));
+    let mut order: Vec<usize> = (0..sizes.len()).filter(|&i| lifetimes[i].is_some()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(sizes[i]));
+    let first = place_in_order(&order, sizes, lifetimes);
+    order.reverse();
+    order.sort_by_key(|&i| std::cmp::Reverse(sizes[i]));
+    let last = place_in_order(&order, sizes, lifetimes);
+    if last.1 < first.1 { last } else { first }
+}
+
+fn place_in_order(order: &[usize], sizes: &[usize], lifetimes: &[Option<Lifetime>]) -> (Vec<usize>, usize) {
     let mut base = vec![0; sizes.len()];
     let mut end = FRONT;
-    let mut placed: Vec<usize> = Vec::with_capacity(by_size.len());
-    for i in by_size {
+    let mut placed: Vec<usize> = Vec::with_capacity(order.len());
+    for &i in order {
         let mut at = FRONT;
         for &other in &placed {
             let free = at + sizes[i] <= base[other] || base[other] + sizes[other] <= at;
@@ -113,6 +121,14 @@ mod tests {
         let (_, end) = place(&sizes, &lives);
         assert_eq!(end, FRONT + 480);
         assert_eq!(peak(&sizes, &lives, 4).1, 480);
+    }
+
+    #[test]
+    fn blocks_of_one_size_leave_room_for_others() {
+        // A chain with a residual over the three large blocks.
+        let sizes = [16, 160, 160, 16, 160, 16];
+        let lives = [life(0, 3), life(1, 2), life(2, 3), life(3, 4), life(4, 5), life(5, 6)];
+        assert_eq!(place(&sizes, &lives).1, FRONT + 160 + 160 + 16);
     }
 
     #[test]
