@@ -75,7 +75,7 @@ pub(super) fn block_pixels(pixels: usize, taps: usize, filter_tiles: usize, cach
     if filter_tiles <= 1 {
         return pixels;
     }
-    (cached / taps.max(1)).clamp(128, 4096).next_multiple_of(64).min(pixels)
+    (cached / taps.max(1)).clamp(64, 4096).next_multiple_of(64).min(pixels)
 }
 
 /// Rows of a run by rows before the next tile of filters takes its turn: all of them if there is one tile of filters; otherwise as many as keep an input of
