@@ -34,7 +34,7 @@ def training(run):
     fixed = settings["fix_groups_from"]
     groups = "all epochs" if fixed is None else "from the other training" if fixed == 1 and settings["from"] else f"to epoch {fixed - 1}"
     moved = 100 * float(rows[-1]["moved_from_start"])
-    columns = [len(rows), settings["seed"], settings["rate"], settings["sgd"]["decay"], settings["smoothing"], settings.get("cutout") or "none", groups, f"{moved:.1f} %",
+    columns = [len(rows), settings["seed"], settings["rate"], settings["sgd"]["decay"], settings["smoothing"], settings.get("cutout") or "none", settings.get("average") or "none", groups, f"{moved:.1f} %",
                f"{hours:.1f}", f"{test[-1]:.2f} % ({max(test):.2f} %)"]
     return "| " + " | ".join(map(str, columns)) + " |", test[-1]
 
@@ -92,8 +92,8 @@ On the 50,000 training images of CIFAR-10 (as JPEG files), in one command that a
 Each training but the first starts from the weights of the one before. Logits start scattered and follow Adam at 0.002; the gradient passes the one-hot step at the chosen entry. On two cores of an AMD EPYC (Zen 3, AVX2, a virtual
 machine on which other work ran part of the time); alone an epoch takes about 180 s.
 
-| epochs | seed | rate | decay | smoothing | cutout | groups learned | moved from the start | hours | test accuracy at the end (highest) |
-|---|---|---|---|---|---|---|---|---|---|
+| epochs | seed | rate | decay | smoothing | cutout | epochs averaged | groups learned | moved from the start | hours | test accuracy at the end (highest) |
+|---|---|---|---|---|---|---|---|---|---|---|
 {rows}
 
 The model is that of the last epoch; no epoch was chosen by its test accuracy.

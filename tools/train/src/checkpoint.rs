@@ -1,6 +1,7 @@
 //! The state of a training after an epoch, as a safetensors file: `--resume` goes on from it as if nothing had happened.
 
 use crate::{
+    average::{self, Average},
     metrics::Epoch,
     nn::{Running, groups::Assignment, mobilenet::MobileNet},
     settings::Settings,
@@ -19,6 +20,8 @@ use std::{
 const VERSION: u32 = 1;
 /// The key of the state in the file's metadata.
 const KEY: &str = "flgc-train";
+/// What the names of means of weights begin with.
+const AVERAGE: &str = "average.";
 
 /// Why a checkpoint can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -98,10 +101,7 @@ fn lists(network: &mut MobileNet<f32>) -> BTreeMap<String, &mut Vec<f32>> {
         let names = [name.clone(), format!("{name}.first"), format!("{name}.second")];
         names.into_iter().zip([&mut param.value, &mut param.first, &mut param.second])
     });
-    let statistics = norms.into_iter().flat_map(|Running { name, mean, variance }| {
-        [(format!("{name}.mean"), mean), (format!("{name}.variance"), variance)]
-    });
-    params.chain(statistics).collect()
+    params.chain(norms.into_iter().flat_map(Running::lists)).collect()
 }
 
 /// Writes a checkpoint: to a temporary file beside `path`, which is then renamed.
@@ -113,11 +113,12 @@ pub fn save(
     settings: &Settings,
     state: &State,
     network: &mut MobileNet<f32>,
+    average: &Average,
 ) -> Result<(), CheckpointError> {
-    let bytes: BTreeMap<String, Vec<u8>> = lists(network)
-        .into_iter()
-        .map(|(name, list)| (name, list.iter().flat_map(|value| value.to_le_bytes()).collect()))
-        .collect();
+    let bytes = |list: &[f32]| list.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let own = lists(network).into_iter().map(|(name, list)| (name, bytes(list)));
+    let mean = average.values.iter().map(|(name, list)| (format!("{AVERAGE}{name}"), bytes(list)));
+    let bytes: BTreeMap<String, Vec<u8>> = own.chain(mean).collect();
     let crc32c = checksum(bytes.values().map(Vec::as_slice));
     let header = Header { version: VERSION, settings: settings.clone(), state: state.clone(), crc32c };
     let write = || -> io::Result<()> {
@@ -173,6 +174,11 @@ impl File {
         Ok(Self { header, lists, crc32c })
     }
 
+    /// Whether it has a mean of weights.
+    fn has_average(&self) -> bool {
+        self.lists.keys().any(|name| name.starts_with(AVERAGE))
+    }
+
     fn settings(&self) -> &Value {
         self.header.get("settings").unwrap_or(&Value::Null)
     }
@@ -194,7 +200,11 @@ impl File {
 ///
 /// # Errors
 /// If it can't be read, is damaged, or belongs to another version, network, data set or training; `network` may then be partly changed.
-pub fn load(path: &Path, settings: &Settings, network: &mut MobileNet<f32>) -> Result<State, CheckpointError> {
+pub fn load(
+    path: &Path,
+    settings: &Settings,
+    network: &mut MobileNet<f32>,
+) -> Result<(State, Average), CheckpointError> {
     let file = File::read(path)?;
     let differences = settings.differences(file.settings());
     if !differences.is_empty() {
@@ -205,11 +215,19 @@ pub fn load(path: &Path, settings: &Settings, network: &mut MobileNet<f32>) -> R
     for (name, list) in lists(network) {
         file.take(path, &name, list)?;
     }
+    let mut average = Average::default();
+    if file.has_average() {
+        for (name, list) in average::lists(network) {
+            let mut mean = vec![0.0; list.len()];
+            file.take(path, &format!("{AVERAGE}{name}"), &mut mean)?;
+            average.values.insert(name, mean);
+        }
+    }
     network.refresh();
-    Ok(header.state)
+    Ok((header.state, average))
 }
 
-/// Gives `network` the weights, groups and statistics of another training's checkpoint, but none of its momentum.
+/// Gives `network` the weights (their mean, if there is one), groups and statistics of another training's checkpoint, but none of its momentum.
 ///
 /// # Errors
 /// If it can't be read, is damaged, or belongs to another version or network; `network` may then be partly changed.
@@ -222,6 +240,11 @@ pub fn start_from(path: &Path, settings: &Settings, network: &mut MobileNet<f32>
     for (name, list) in lists(network) {
         if !name.ends_with(".first") && !name.ends_with(".second") {
             file.take(path, &name, list)?;
+        }
+    }
+    if file.has_average() {
+        for (name, list) in average::lists(network) {
+            file.take(path, &format!("{AVERAGE}{name}"), list)?;
         }
     }
     network.refresh();

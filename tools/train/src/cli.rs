@@ -77,6 +77,10 @@ pub struct Args {
     #[arg(long, value_name = "STEPS", default_value_t = 200)]
     pub warmup: u64,
 
+    /// The model is the mean of the weights after each of the last N epochs, in which the learning rate stays where it is; 0: it is the weights at the end
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub average: u64,
+
     /// Share of each label that goes to all classes
     #[arg(long, value_name = "SHARE", default_value_t = 0.05, value_parser = below_one)]
     pub label_smoothing: f64,
@@ -255,6 +259,19 @@ impl Args {
             self.cutout <= h.min(w),
             format!("--cutout: found {}, expected at most the {} pixels of a picture", self.cutout, h.min(w)),
         )?;
+        let epochs = self.epochs.get() as u64;
+        expect(
+            self.average <= epochs,
+            format!("--average: found {} epochs, expected at most the {epochs} of the training", self.average),
+        )?;
+        let first = epochs - self.average + 1;
+        let fixed = self.fix_groups_from.is_some_and(|from| from.get() as u64 <= first);
+        expect(
+            self.average == 0 || self.conv != Conv::Flgc || fixed,
+            format!(
+                "--average: found groups that are learned in epoch {first}, expected fixed ones: the mean of weights of other groups means nothing (add --fix-groups-from {first})"
+            ),
+        )?;
         let steps = (pictures / batch) as u64 * self.epochs.get() as u64;
         expect(
             self.warmup <= steps,
@@ -297,6 +314,7 @@ impl Args {
             crop: self.crop,
             flip: !self.no_flip,
             cutout: (self.cutout > 0).then_some(self.cutout),
+            average: (self.average > 0).then_some(self.average),
             mean,
             std,
             seed: self.seed,

@@ -4,6 +4,7 @@
 //! keeps a [`checkpoint`] after each, [`export`] writes the result as an flgc model, [`report`] shows what happened.
 #![forbid(unsafe_code)]
 
+pub mod average;
 pub mod checkpoint;
 pub mod cli;
 pub mod data;

@@ -31,6 +31,9 @@ pub struct Settings {
     pub batch: usize,
     /// Learning rate of weights, before the schedule's factor.
     pub rate: f64,
+    /// The result is the mean of the weights after each of so many last epochs, in which the learning rate stays where it is.
+    #[serde(default)]
+    pub average: Option<u64>,
     /// Rules for weights.
     pub sgd: Sgd,
     /// Rules for logits.
@@ -85,6 +88,18 @@ impl Settings {
     #[must_use]
     pub fn learns_groups(&self, epoch: u64) -> bool {
         self.conv == Grouping::Flgc && self.fix_groups_from.is_none_or(|from| epoch < from)
+    }
+
+    /// Which of the epochs whose weights are averaged epoch `epoch` is; the first of either is 1. 0 if it is none.
+    #[must_use]
+    pub fn averaged(&self, epoch: u64) -> u64 {
+        epoch.saturating_sub(self.falling())
+    }
+
+    /// The number of epochs before them, in which the learning rate falls.
+    #[must_use]
+    pub fn falling(&self) -> u64 {
+        self.epochs - self.average.unwrap_or(0).min(self.epochs)
     }
 
     /// How other settings, given as JSON, differ: `groups: found 4, expected 8`.

@@ -1,6 +1,7 @@
 //! The training loop.
 
 use crate::{
+    average::Average,
     checkpoint::{self, CheckpointError, State},
     data::batches::{self, Augment, Batch, LANES, Normalise},
     data::{Data, Dataset},
@@ -88,6 +89,9 @@ pub enum TrainError {
     },
 }
 
+/// Batches after which nothing is left in running statistics of what they were before: each leaves nine tenths.
+const RENEWAL: usize = 100;
+
 /// Name of the checkpoint in the folder of a run.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
 
@@ -101,7 +105,7 @@ pub fn train(job: &Job, data: Data, note: &dyn Fn(&str)) -> Result<Vec<Epoch>, T
     fs::create_dir_all(run).map_err(|source| TrainError::Folder { path: run.clone(), source })?;
     let checkpoint = run.join(CHECKPOINT);
     let mut network = MobileNet::<f32>::new(&settings.network());
-    let mut state = match (checkpoint.exists(), job.resume) {
+    let (mut state, mut average) = match (checkpoint.exists(), job.resume) {
         (true, false) => return Err(TrainError::Exists { path: checkpoint }),
         (true, true) => checkpoint::load(&checkpoint, settings, &mut network)?,
         (false, _) => {
@@ -110,7 +114,7 @@ pub fn train(job: &Job, data: Data, note: &dyn Fn(&str)) -> Result<Vec<Epoch>, T
             }
             let mut state = State::default();
             state.set_start(network.assignments().map(|(_, assignment)| assignment));
-            state
+            (state, Average::default())
         }
     };
     if let Some(last) = state.epochs.last() {
@@ -118,13 +122,13 @@ pub fn train(job: &Job, data: Data, note: &dyn Fn(&str)) -> Result<Vec<Epoch>, T
     }
     let (train, test) = (Arc::new(data.train), Arc::new(data.test));
     for epoch in state.epochs.len() as u64 + 1..=settings.epochs {
-        let record = run_epoch(&mut network, settings, (&train, &test), epoch, &state)?;
+        let record = run_epoch((&mut network, &mut average), settings, (&train, &test), epoch, &state)?;
         note(&summary(&record, settings));
         state.epochs.push(record);
-        checkpoint::save(&checkpoint, settings, &state, &mut network)?;
-        write_results(job, &network, &state.epochs)?;
+        checkpoint::save(&checkpoint, settings, &state, &mut network, &average)?;
+        average.with(&mut network, |network| write_results(job, network, &state.epochs))?;
     }
-    write_results(job, &network, &state.epochs)?;
+    average.with(&mut network, |network| write_results(job, network, &state.epochs))?;
     Ok(state.epochs)
 }
 
@@ -161,8 +165,20 @@ fn facts(job: &Job) -> Vec<(String, String)> {
         ),
         ("classes", settings.classes.join(", ")),
         ("pictures", format!("{}x{}, batch {}", settings.size[0], settings.size[1], settings.batch)),
-        ("learning rate", format!("{}, {} steps up, then a cosine down to 0", settings.rate, settings.warm_up)),
+        (
+            "learning rate",
+            format!(
+                "{}, {} steps up, then a cosine down to 0{}",
+                settings.rate,
+                settings.warm_up,
+                settings.average.map_or_else(String::new, |epochs| format!(", constant in the last {epochs} epochs"))
+            ),
+        ),
         ("weights", format!("momentum {}, decay {}", settings.sgd.momentum, settings.sgd.decay)),
+        (
+            "mean of weights",
+            settings.average.map_or_else(|| "none".to_owned(), |epochs| format!("of the last {epochs} epochs")),
+        ),
         ("label smoothing", settings.smoothing.to_string()),
         (
             "augmentation",
@@ -202,7 +218,7 @@ fn text(setting: impl serde::Serialize) -> String {
 }
 
 fn run_epoch(
-    network: &mut MobileNet<f32>,
+    (network, average): (&mut MobileNet<f32>, &mut Average),
     settings: &Settings,
     (train, test): (&Arc<Dataset>, &Arc<Dataset>),
     epoch: u64,
@@ -233,13 +249,23 @@ fn run_epoch(
         }
         total += score;
         let step = (epoch - 1) * steps_of_epoch as u64 + index as u64;
-        rate = settings.rate * optim::schedule(step, settings.warm_up, steps);
+        let last = (settings.falling() * steps_of_epoch as u64).max(settings.warm_up);
+        rate = settings.rate * optim::schedule(step.min(last), settings.warm_up, steps);
         update(network, settings, rate, step, epoch);
         progress.step(&format!("loss {:.3}", total.loss / total.pictures as f64));
     }
     let seconds = begin.elapsed().as_secs_f64();
     progress.finish();
-    let tested = test_accuracy(network, settings, test, normalise);
+    let count = settings.averaged(epoch);
+    if count > 0 {
+        average.add(network, count);
+    }
+    let tested = average.with(network, |network| {
+        if count > 0 {
+            renew_statistics(network, settings, train, normalise, epoch);
+        }
+        test_accuracy(network, settings, test, normalise)
+    });
     if !tested.loss.is_finite() {
         return Err(not_finite(tested.loss, steps_of_epoch));
     }
@@ -289,6 +315,20 @@ fn update(network: &mut MobileNet<f32>, settings: &Settings, rate: f64, step: u6
         }
     }
     network.refresh();
+}
+
+/// Brings the running statistics to those of weights that no step has come by, with training pictures as they are.
+fn renew_statistics(
+    network: &mut MobileNet<f32>,
+    settings: &Settings,
+    train: &Arc<Dataset>,
+    normalise: Normalise,
+    epoch: u64,
+) {
+    let batches = batches::epoch(train.clone(), normalise, Augment::none(), settings.batch, settings.seed, epoch);
+    for batch in batches.take(RENEWAL) {
+        network.forward(&batch.parts, settings.size, true);
+    }
 }
 
 /// How well the test pictures are classified, with the running statistics.

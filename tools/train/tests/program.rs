@@ -146,12 +146,25 @@ fn learns_and_exports() {
 fn threads_and_interruptions_do_not_change_a_bit() {
     let folder = tempfile::tempdir().unwrap();
     let data = data(folder.path(), 3);
-    let args = ["--epochs", "5", "--logit-optimizer", "adam", "--logit-lr", "0.05", "--fix-groups-from", "4"];
+    let args = [
+        "--epochs",
+        "6",
+        "--logit-optimizer",
+        "adam",
+        "--logit-lr",
+        "0.05",
+        "--fix-groups-from",
+        "4",
+        "--average",
+        "2",
+    ];
     let whole = folder.path().join("whole.flgc");
     assert_done(&run(&data, &whole, &[&args[..], &["--threads", "1"]].concat()));
     let rows = metrics(&whole.with_extension("run"));
     assert!(rows[..3].iter().any(|row| row[6] != "0" || row[7] != "0"), "groups move at first: {rows:?}");
     assert!(rows[3..].iter().all(|row| row[6] == "0" && row[7] == "0"), "and are fixed then: {rows:?}");
+    let rate = |epoch: usize| rows[epoch - 1][1].parse::<f64>().unwrap();
+    assert!(rate(3) > rate(4) && rate(4) > rate(5) && rate(5) == rate(6), "the rate falls before the mean: {rows:?}");
     for threads in ["2", "3"] {
         let model = folder.path().join(format!("{threads}.flgc"));
         assert_done(&run(&data, &model, &[&args[..], &["--threads", threads]].concat()));
@@ -224,7 +237,9 @@ fn a_training_starts_from_the_weights_and_groups_of_another() {
     let folder = tempfile::tempdir().unwrap();
     let data = data(folder.path(), 2);
     let (first, second) = (folder.path().join("first.flgc"), folder.path().join("second.flgc"));
-    assert_done(&run(&data, &first, &["--epochs", "2", "--dtype", "f32"]));
+    // The weights are a mean.
+    let args = ["--epochs", "3", "--fix-groups-from", "2", "--average", "2", "--dtype", "f32"];
+    assert_done(&run(&data, &first, &args));
     let checkpoint = first.with_extension("run").join("checkpoint.safetensors");
     let from = checkpoint.to_str().unwrap();
     // A rate that changes next to nothing, and groups that stay: the network is that of the first training but for the statistics of batch norm.
@@ -351,7 +366,7 @@ fn nonsense_options() {
     let folder = tempfile::tempdir().unwrap();
     let data = data(folder.path(), 2);
     let model = folder.path().join("m.flgc");
-    let cases: [(&[&str], &str); 17] = [
+    let cases: [(&[&str], &str); 19] = [
         (&["--batch", "17"], "--batch: found 17, expected a multiple of 16"),
         (&["--batch", "0"], "--batch"),
         (&["--batch", "48"], "at most the 32 training pictures"),
@@ -368,6 +383,8 @@ fn nonsense_options() {
         (&["--crop", "9"], "--crop: found 9"),
         (&["--warmup", "1000"], "--warmup: found 1000"),
         (&["--conv", "round"], "--conv"),
+        (&["--average", "3"], "--average: found 3 epochs, expected at most the 2"),
+        (&["--average", "1"], "add --fix-groups-from 2"),
         (&["--epochs", "0"], "--epochs"),
     ];
     for (args, part) in cases {

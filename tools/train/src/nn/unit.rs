@@ -22,6 +22,15 @@ pub struct Running<'a, F> {
     pub variance: &'a mut Vec<F>,
 }
 
+impl<'a, F> Running<'a, F> {
+    /// Both lists, by name.
+    #[must_use]
+    pub fn lists(self) -> [(String, &'a mut Vec<F>); 2] {
+        let Self { name, mean, variance } = self;
+        [(format!("{name}.mean"), mean), (format!("{name}.variance"), variance)]
+    }
+}
+
 /// A convolution, its batch norm, and what it remembers of the last forward pass.
 #[derive(Debug)]
 pub struct Unit<F> {
