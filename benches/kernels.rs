@@ -5,8 +5,10 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flgc_kernels::{
-    Activation, Arena, CallSet, Epilogue, Image, Isa, Planes, Weights, WeightsBuilder, Window, depthwise,
-    measure::peak_flops, pointwise,
+    Activation, Arena, Call, CallSet, Epilogue, Image, Isa, Planes, Weights, WeightsBuilder, Window, chain, depthwise,
+    measure::peak_flops,
+    pointwise,
+    winograd::{self, Between, PLACES, SEGMENTS},
 };
 use std::{hint::black_box, time::Duration};
 
@@ -107,6 +109,89 @@ fn pointwise(kernel: &'static pointwise::Kernel, [from, to, pixels]: [usize; 3],
     Layer::new(CallSet::new(calls).expect("independent calls"), weights, macs)
 }
 
+/// `channels` planes of `size x size` to as many by a dense 3x3 convolution, whose taps are planes with a border.
+fn direct(kernel: &'static pointwise::Kernel, [channels, size]: [usize; 2]) -> Layer {
+    let pitch = size + 1;
+    let run = (size * pitch).next_multiple_of(kernel.isa.lanes());
+    let stride = plane(run + 3 * pitch);
+    let mut weights = WeightsBuilder::with_capacity(0);
+    let first = |plane: usize| 64 + plane * stride + pitch + 1;
+    let taps = |c: usize| (0..9).map(move |tap| (first(c) + tap / 3 * pitch + tap % 3 - pitch - 1) as u32);
+    let x = Planes::from((0..channels).flat_map(taps).collect::<Vec<_>>());
+    let tiles = channels.div_ceil(kernel.max_filters());
+    let mut calls = Vec::new();
+    for tile in 0..tiles {
+        let tile = tile * channels / tiles..(tile + 1) * channels / tiles;
+        let spec = pointwise::Spec {
+            pixels: run,
+            weights: weights.push(&some_weights(channels * 9 * tile.len())),
+            bias: weights.push(&some_weights(tile.len())),
+            x: x.clone(),
+            y: &tile.map(|f| first(channels + f) as u32).collect::<Vec<_>>(),
+            shift: 0,
+            epilogue: RELU6,
+        };
+        calls.push(pointwise::Call::new(kernel, spec).expect("a valid spec").into());
+    }
+    Layer::new(CallSet::new(calls).expect("independent calls"), weights, channels * channels * 9 * size * size)
+}
+
+/// The same by Winograd's method, all tiles at once; the multiply-adds are those of the direct one.
+fn by_tiles(
+    (kernel, product): (&'static winograd::Kernel, &'static pointwise::Kernel),
+    [channels, size]: [usize; 2],
+) -> Layer {
+    let image = Image { height: size, width: size, pitch: size };
+    let segments = 0..kernel.segments(size, size);
+    let floats = segments.len().div_ceil(SEGMENTS) * kernel.isa.lanes();
+    let stride = plane(size * size);
+    let planes = |first: usize| (0..channels).map(|c| (16 + (first + c) * stride) as u32).collect::<Vec<_>>();
+    let place = plane(channels * floats) | 16;
+    let between = |first: usize| Between { first: first as u32, place, plane: floats };
+    let from = between(16 + 2 * channels * stride);
+    let to = between(from.first as usize + PLACES * place);
+    let mut weights = WeightsBuilder::with_capacity(0);
+    let spec = winograd::input::Spec {
+        input: image,
+        output: image,
+        pad: [1, 1],
+        segments: segments.clone(),
+        x: planes(0).into(),
+        y: from,
+    };
+    let before: Call = winograd::input::Call::new(kernel, spec).expect("a valid spec").into();
+    let zeros = weights.push(&[0.0; 16]);
+    let tiles = channels.div_ceil(product.max_filters());
+    let mut products = Vec::new();
+    for k in 0..PLACES {
+        let at = |of: Between, planes: std::ops::Range<usize>| -> Vec<u32> {
+            planes.map(|plane| of.first + (k * place + plane * floats) as u32).collect()
+        };
+        let x = Planes::from(at(from, 0..channels));
+        for tile in 0..tiles {
+            let tile = tile * channels / tiles..(tile + 1) * channels / tiles;
+            let spec = pointwise::Spec {
+                pixels: floats,
+                weights: weights.push(&some_weights(channels * tile.len())),
+                bias: zeros,
+                x: x.clone(),
+                y: &at(to, tile),
+                shift: 0,
+                epilogue: Epilogue::default(),
+            };
+            products.push(pointwise::Call::new(product, spec).expect("a valid spec").into());
+        }
+    }
+    let bias = weights.push(&some_weights(channels));
+    let y = planes(channels);
+    let spec = winograd::output::Spec { output: image, segments, x: to, bias, y: &y, epilogue: RELU6 };
+    let behind: Call = winograd::output::Call::new(kernel, spec).expect("a valid spec").into();
+    let sets = [vec![before], products, vec![behind]].map(|calls| CallSet::new(calls).expect("independent calls"));
+    let all = chain::Call::new(sets.into()).expect("offsets in an arena");
+    let calls = CallSet::new(vec![all.into()]).expect("one call");
+    Layer::new(calls, weights, channels * channels * 9 * size * size)
+}
+
 fn bench(c: &mut Criterion, group: &str, id: BenchmarkId, make: impl Fn() -> Layer) {
     let mut group = c.benchmark_group(group);
     group.warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400)).sample_size(20);
@@ -174,6 +259,16 @@ fn kernels(c: &mut Criterion) {
                         pointwise(kernel, [from, to, size * size], groups, tile)
                     });
                 }
+            }
+        }
+    }
+    for (product, kernel) in pointwise::available().zip(winograd::available()) {
+        let name = format!("dense-3x3/{}", kernel.isa.name());
+        for size in [7, 10, 14, 28, 56] {
+            for channels in [8, 16, 24, 32, 48, 64, 128, 256] {
+                let shape = format!("{size}x{size} c{channels}");
+                bench(c, &name, BenchmarkId::new("direct", &shape), || direct(product, [channels, size]));
+                bench(c, &name, BenchmarkId::new("winograd", &shape), || by_tiles((kernel, product), [channels, size]));
             }
         }
     }

@@ -75,6 +75,10 @@ fn worst_difference(folder: &Path, isa: Isa) -> f64 {
 #[test]
 fn outputs_agree_with_onnx_runtime() {
     let folders = folders();
+    let wide = folders.iter().find(|folder| folder.ends_with("conv-3x3-wide")).expect("a folder");
+    let plan = Plan::new(&Model::open(model_of(wide)).unwrap(), &Options::default()).unwrap();
+    let by_tiles = plan.report().layers.iter().filter(|layer| layer.kernel.contains("winograd")).count();
+    assert_eq!(by_tiles, 5, "every layer of {}", wide.display());
     for shipped in ["cifar10-mobilenetv2-flgc8", "cifar10-reference"] {
         assert!(folders.iter().any(|folder| folder.ends_with(shipped)));
     }

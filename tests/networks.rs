@@ -11,6 +11,20 @@ mod common;
 #[global_allocator]
 static ALLOCATOR: common::Counting = common::Counting;
 
+/// Dense 3x3 convolutions that are wide enough for Winograd's method, one with a residual.
+fn wide_3x3() -> Model {
+    let (mut b, x) = flgc_benches::Builder::new(3, 1, [3, 23, 31]);
+    let x = b.conv(&x, 40, 3, 1, Groups::Even(1));
+    let x = b.relu(&x);
+    let y = b.conv(&x, 48, 3, 1, Groups::Even(1));
+    let y = b.relu6(&y);
+    let y = b.conv(&y, 40, 3, 1, Groups::Learned(2));
+    let y = b.add(&y, &x);
+    let y = b.relu(&y);
+    let y = b.conv(&y, 10, 3, 2, Groups::Even(1));
+    b.finish(&[&y])
+}
+
 /// Small versions of every kind of network that the plan makes promises for.
 fn networks() -> Vec<(&'static str, Model)> {
     vec![
@@ -25,6 +39,7 @@ fn networks() -> Vec<(&'static str, Model)> {
         ("resnet, learned groups", resnet50(32, Groups::Learned(8))),
         ("condensenet", condensenet(32)),
         ("densenet", densenet(32)),
+        ("dense 3x3", wide_3x3()),
     ]
 }
 
@@ -228,6 +243,27 @@ fn fused_layers_take_less_memory() {
     let arena =
         |fuse| Plan::new(&model, &Options { fuse, caches, ..Options::default() }).unwrap().report().memory.arena;
     assert!(arena(true) * 3 < arena(false) * 2, "{} bytes fused, {} apart", arena(true), arena(false));
+}
+
+#[test]
+fn winograds_method_rounds_otherwise_and_takes_more_memory() {
+    let model = wide_3x3();
+    let plan = |winograd| Plan::new(&model, &Options { winograd, ..Options::default() }).unwrap();
+    let layers = |plan: &Plan| plan.report().layers.iter().filter(|layer| layer.kernel.contains("winograd")).count();
+    let (with, without) = (plan(true), plan(false));
+    assert_eq!((layers(&with), layers(&without)), (2, 0));
+    let (a, b) = (run(&with), run(&without));
+    let largest = b.iter().fold(0f32, |max, x| max.max(x.abs()));
+    let difference = a.iter().zip(&b).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
+    assert!(difference > 0.0 && difference < 1e-5 * largest, "{difference}, outputs reach {largest}");
+    let weights = |plan: &Plan| plan.report().memory.weights;
+    assert!(weights(&with) > 3 * weights(&without), "{} and {} bytes", weights(&with), weights(&without));
+
+    let needed = weights(&with) + with.report().memory.arena;
+    let tight = Options { memory_limit: needed * 2 / 3, ..Options::default() };
+    let error = Plan::new(&model, &tight).err().expect("an error").to_string();
+    assert!(error.contains("memory_limit"), "{error}");
+    assert!(Plan::new(&model, &Options { winograd: false, ..tight }).is_ok());
 }
 
 #[test]

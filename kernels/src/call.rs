@@ -2,7 +2,7 @@
 
 use crate::{
     Arena, Weights, chain, deal, depthwise, elementwise, fill, gather, linear, pointwise, pool, resize, softmax,
-    spatial,
+    spatial, winograd,
 };
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
@@ -216,6 +216,10 @@ pub enum Call {
     Gather(gather::Call),
     /// Of [`deal`].
     Deal(deal::Call),
+    /// Of [`winograd::input`].
+    WinogradInput(winograd::input::Call),
+    /// Of [`winograd::output`].
+    WinogradOutput(winograd::output::Call),
     /// Of [`chain`].
     Chain(chain::Call),
 }
@@ -286,6 +290,18 @@ impl From<deal::Call> for Call {
     }
 }
 
+impl From<winograd::input::Call> for Call {
+    fn from(call: winograd::input::Call) -> Self {
+        Self::WinogradInput(call)
+    }
+}
+
+impl From<winograd::output::Call> for Call {
+    fn from(call: winograd::output::Call) -> Self {
+        Self::WinogradOutput(call)
+    }
+}
+
 impl From<chain::Call> for Call {
     fn from(call: chain::Call) -> Self {
         Self::Chain(call)
@@ -300,6 +316,8 @@ impl Call {
             Self::Fill(call) => call,
             Self::Gather(call) => call,
             Self::Deal(call) => call,
+            Self::WinogradInput(call) => call,
+            Self::WinogradOutput(call) => call,
             Self::Chain(call) => call,
             Self::Pointwise(call) => call,
             Self::Spatial(call) => call,
@@ -322,6 +340,8 @@ impl Call {
                 Self::Fill(call) => call.run(weights, arena),
                 Self::Gather(call) => call.run(weights, arena),
                 Self::Deal(call) => call.run(weights, arena),
+                Self::WinogradInput(call) => call.run(weights, arena),
+                Self::WinogradOutput(call) => call.run(weights, arena),
                 Self::Chain(call) => call.run(weights, arena),
                 Self::Pointwise(call) => call.run(weights, arena),
                 Self::Spatial(call) => call.run(weights, arena),

@@ -20,6 +20,7 @@
 //! | [`fill`] | the zero border of planes | portable |
 //! | [`gather`] | single elements copied to a run | portable |
 //! | [`deal`] | every second column of planes as planes of their own, for blocks of convolutions with stride | avx512, avx2, portable |
+//! | [`winograd`] | dense 3x3 convolutions of stride 1 with a quarter of the multiplications: what comes before and behind [`pointwise`] | avx512, avx2, portable |
 //! | [`chain`] | sets of calls one after another: layers in bands of rows | |
 //! | [`pool`] | windows and whole planes, largest or mean | avx512, avx2, portable |
 //! | [`resize`] | planes resized, nearest or bilinear | avx512, avx2, portable |
@@ -52,6 +53,7 @@ pub mod softmax;
 pub mod spatial;
 mod tile;
 mod window;
+pub mod winograd;
 
 pub use activation::{Activation, Epilogue};
 pub use block::{Arena, Weights, WeightsBuilder};

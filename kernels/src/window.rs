@@ -39,7 +39,7 @@ impl Image {
     }
 
     /// That offsets inside it can be computed without overflow.
-    fn check(&self) -> Result<(), CallError> {
+    pub(crate) fn check(&self) -> Result<(), CallError> {
         let shape = |what, found, expected| Err(CallError::Shape { what, found, expected });
         if self.height == 0 || self.width == 0 {
             return shape("the size of an image", 0, "at least one row and one column");

@@ -33,8 +33,6 @@ pub(super) struct Deal {
     pub(super) scratch: Scratch,
     /// What may run at the same time, each with its own scratch memory.
     pub(super) parts: Vec<Part>,
-    /// Where the scratch memory of all parts starts in the arena, once it has a place.
-    pub(super) base: usize,
 }
 
 /// A share of a convolution.
@@ -125,5 +123,5 @@ fn deal(step: &Step<'_>, layout: &Layout, Target { caches, lanes, parts, .. }: T
         (0..parts).map(|part| Part { rows: row(part)..row(part + 1), tiles: (0, 1) }).collect()
     };
     let scratch = Scratch::new(planes, (of_block + more_rows) * pitch + lanes);
-    Some((Deal { rows: of_block, flat, pitch, scratch, parts, base: 0 }, pays))
+    Some((Deal { rows: of_block, flat, pitch, scratch, parts }, pays))
 }

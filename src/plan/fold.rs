@@ -8,8 +8,8 @@ use crate::model::{
 use flgc_kernels::Activation;
 
 /// The layers of the model's graph, in execution order, folded.
-pub(super) fn fold<'m>(model: &'m Model, values: &Values<'_>) -> Vec<Layer<'m>> {
-    let layers: Vec<Layer<'m>> = model.graph().nodes.iter().map(|node| layer(model, values, node)).collect();
+pub(super) fn fold<'m>(model: &'m Model, values: &Values<'_>, winograd: bool) -> Vec<Layer<'m>> {
+    let layers: Vec<Layer<'m>> = model.graph().nodes.iter().map(|node| layer(model, values, node, winograd)).collect();
     let mut readers = vec![0u32; values.len()];
     for &id in layers.iter().flat_map(|layer| &layer.inputs) {
         readers[id as usize] += 1;
@@ -132,7 +132,7 @@ impl<'m> Fold<'m> {
 }
 
 /// One node as a layer of its own.
-fn layer<'m>(model: &'m Model, values: &Values<'_>, node: &'m Node) -> Layer<'m> {
+fn layer<'m>(model: &'m Model, values: &Values<'_>, node: &'m Node, winograd: bool) -> Layer<'m> {
     let ids = |names: &[String]| names.iter().filter_map(|name| values.id(name)).collect::<Vec<ValueId>>();
     let inputs = ids(&node.inputs);
     let input = values.shape(inputs[0]);
@@ -145,7 +145,7 @@ fn layer<'m>(model: &'m Model, values: &Values<'_>, node: &'m Node) -> Layer<'m>
         Kind::Identity
     };
     let kind = match &node.op {
-        Op::Conv(op) => Kind::Conv(conv(model, op, channels)),
+        Op::Conv(op) => Kind::Conv(Conv { winograd, ..conv(model, op, channels) }),
         Op::Linear(op) => Kind::Linear(Linear {
             weight: tensor(model, &op.weight),
             scale: None,
@@ -231,6 +231,7 @@ fn conv<'m>(model: &'m Model, op: &graph::Conv, channels: usize) -> Conv<'m> {
         weight: tensor(model, &op.weight),
         scale: None,
         bias: bias(model, op.bias.as_deref(), op.filters),
+        winograd: true,
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     value::{Content, Dims, Element, Lane, StorageId, Value},
 };
 use flgc_kernels::ALIGN;
+use std::collections::BTreeMap;
 
 /// Vectors of any kernel are at most this long.
 const LANES: usize = 16;
@@ -57,6 +58,8 @@ pub(super) struct Places {
     pub(super) layouts: Vec<Layout>,
     /// Where each storage starts in the arena.
     pub(super) base: Vec<usize>,
+    /// Where the scratch memory of a step starts in the arena, by what the step writes.
+    pub(super) scratch: BTreeMap<StorageId, usize>,
 }
 
 impl Places {
@@ -181,7 +184,7 @@ fn collect(step: &Step<'_>, dims: &[Dims], needs: &mut [Needs], classes: &mut Cl
     match &step.layer.kind {
         Kind::Conv(conv) => match method(conv, [input[2], input[3]]) {
             Method::Vector => by_planes = false,
-            Method::Depthwise => {}
+            Method::Depthwise | Method::Winograd => {}
             method @ (Method::Flat | Method::Rows) => {
                 if method == Method::Flat {
                     classes.join_all(step.inputs[0].storages().chain([output]));

@@ -16,6 +16,7 @@ mod regroup;
 mod report;
 mod tune;
 mod value;
+mod winograd;
 
 pub use cache::Caches;
 pub use error::PlanError;
@@ -27,13 +28,15 @@ use crate::{
     model::{Model, ValueId, Values, graph},
 };
 use choose::Kernels;
-use flgc_kernels::{CallError, CallSet, Isa, Weights, WeightsBuilder};
+use flgc_kernels::{CallError, CallSet, Isa, Weights, WeightsBuilder, winograd::PLACES};
 use layout::Places;
 use lower::Lower;
 use net::Kind;
 use prune::Live;
 use regroup::Net;
 use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
+use value::StorageId;
+use winograd::Winograd;
 
 /// How a plan is made and run.
 #[derive(Clone, Debug)]
@@ -51,6 +54,9 @@ pub struct Options {
     /// Whether layers run in bands of rows where their planes would not stay in cache: expansions, depthwise layers and projections together, and convolutions with
     /// stride over blocks of dealt columns. It never changes a bit of the output.
     pub fuse: bool,
+    /// Whether dense 3x3 convolutions of stride 1 may run by Winograd's method, with a quarter of the multiplications and other rounding (a few 1e-6 of the largest
+    /// output). Their weights take four times the memory.
+    pub winograd: bool,
     /// The caches that decide what is fused; those of this machine if `None`.
     pub caches: Option<Caches>,
     /// How the plan chooses between ways to run a layer. It never changes a bit of the output.
@@ -68,6 +74,7 @@ impl Default for Options {
             macs_limit: 1_000_000_000_000,
             flush_denormals: true,
             fuse: true,
+            winograd: true,
             caches: None,
             tune: Tune::Rules,
             input_shapes: BTreeMap::new(),
@@ -153,7 +160,7 @@ impl Plan {
         let values = check::check(model, options)?;
         let graph = model.graph();
         let outputs: Vec<ValueId> = graph.outputs.iter().filter_map(|name| values.id(name)).collect();
-        let layers = fold::fold(model, &values);
+        let layers = fold::fold(model, &values, options.winograd);
         let net = regroup::resolve(layers, &values, graph.inputs.len(), &outputs);
         if let Some(layer) = asked.layers().find(|&layer| net.steps.iter().all(|step| step.layer.name != layer)) {
             return Err(PlanError::Tuning { layer: layer.to_owned() });
@@ -167,7 +174,7 @@ impl Plan {
         let filters = kernels.pointwise.max_filters();
         let target = fuse::Target { caches, lanes: kernels.pointwise.isa.lanes(), filters, parts };
         let mut tuning = Tuning::default();
-        let (runs, mut deals) = if options.fuse {
+        let (runs, deals) = if options.fuse {
             let runs = fuse::runs(&net, &live, &layouts, target, (asked, &mut tuning));
             (runs, deal::deals(&net, &live, &layouts, target, (asked, &mut tuning)))
         } else {
@@ -181,22 +188,21 @@ impl Plan {
                 sizes[step.storage as usize] = run.parts.len() * scratch;
             }
         }
+        let winograds = winograd::winograds(&net, &live, &kernels);
+        let mut owners = Vec::new();
         for (index, step) in net.steps.iter().enumerate() {
-            if let Some(deal) = deals.get(&step.storage) {
-                sizes.push(deal.parts.len() * deal.scratch.len);
+            let dealt = deals.get(&step.storage).map(|deal| deal.parts.len() * deal.scratch.len);
+            let floats = dealt.or_else(|| Some(winograds.get(&step.storage)?.scratch));
+            if let Some(floats) = floats {
+                sizes.push(floats);
                 lifetimes.push(Some(arena::Lifetime { first: index, last: index }));
+                owners.push(step.storage);
             }
         }
-        let weights = weights_of(&net);
+        let weights = weights_of(&net, &winograds);
         check_memory(&net, weights, &sizes, &lifetimes, options)?;
         let (mut base, arena_len) = arena::place(&sizes, &lifetimes);
-        let scratch = base.split_off(net.storages.len());
-        let dealt = net.steps.iter().filter(|step| deals.contains_key(&step.storage)).map(|step| step.storage);
-        for (storage, base) in dealt.collect::<Vec<_>>().into_iter().zip(scratch) {
-            if let Some(deal) = deals.get_mut(&storage) {
-                deal.base = base;
-            }
-        }
+        let scratch = owners.into_iter().zip(base.split_off(net.storages.len())).collect();
         if arena_len > u32::MAX as usize {
             let layer = net.steps.first().map_or("input", |step| &step.layer.name);
             return Err(check::limit(
@@ -207,11 +213,20 @@ impl Plan {
                 "memory_limit",
             ));
         }
-        let places = Places { dims: net.storages.clone(), layouts, base };
+        let places = Places { dims: net.storages.clone(), layouts, base, scratch };
         // Twice what there is: room for padding and biases, which costs nothing where it stays untouched.
         let weights = WeightsBuilder::with_capacity(usize::try_from(2 * weights).unwrap_or(usize::MAX));
-        let mut lower =
-            Lower { net: &net, live: &live, places: &places, deals: &deals, kernels, weights, asked, tuning };
+        let mut lower = Lower {
+            net: &net,
+            live: &live,
+            places: &places,
+            deals: &deals,
+            winograds: &winograds,
+            kernels,
+            weights,
+            asked,
+            tuning,
+        };
         let (steps, layers) = lower_all(&mut lower, &runs)?;
         let Lower { weights, tuning, .. } = lower;
         let weights = weights.finish();
@@ -304,9 +319,12 @@ impl Plan {
     }
 }
 
-/// The weights of all layers.
-fn weights_of(net: &Net<'_>) -> u64 {
+/// The weights of all layers, as they are packed.
+fn weights_of(net: &Net<'_>, winograds: &BTreeMap<StorageId, Winograd>) -> u64 {
     let weights = net.steps.iter().map(|step| match &step.layer.kind {
+        Kind::Conv(conv) if winograds.contains_key(&step.storage) => {
+            conv.weights() / conv.taps() as u64 * PLACES as u64
+        }
         Kind::Conv(conv) => conv.weights(),
         Kind::Linear(linear) => linear.weight.len() as u64,
         _ => 0,

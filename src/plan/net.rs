@@ -65,6 +65,8 @@ pub(super) struct Conv<'m> {
     /// Factor of each filter's weights, from a folded batch norm.
     pub(super) scale: Option<Vec<f32>>,
     pub(super) bias: Vec<f32>,
+    /// Whether Winograd's method may compute it.
+    pub(super) winograd: bool,
 }
 
 /// The groups of a convolution, in two lists together: a depthwise layer has as many as channels.

@@ -199,6 +199,18 @@ def conv_padded(net):
     net.output(net.conv(x, 4, 2, pad=[3, 2, 0, 1]))
 
 
+@network("float16")
+def conv_3x3_wide(net):
+    """Wide enough for Winograd's method: odd sizes, asymmetric pads, batch, groups, learned ones, a residual, outputs that nobody reads."""
+    x = net.input([2, 48, 14, 17])
+    y = net.conv(x, 48, 3, act="relu6")
+    y = net.add(net.conv(y, 48, 3, bias=False), x, act="relu")
+    y = net.conv(y, 40, 3, pad=[2, 0, 1, 2], act="hard_swish")
+    y = net.conv(y, 80, 3, groups=2, act="relu")
+    y = net.conv(y, 80, 3, learned=([50, 1, 29], [30, 10, 40]))
+    net.output(net.slice(y, 9, 73))
+
+
 @network()
 def conv_groups(net):
     """Even groups, a ResNeXt block."""

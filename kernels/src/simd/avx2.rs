@@ -84,6 +84,16 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn unzip_mixed(self, a: __m256, b: __m256) -> (__m256, __m256) {
+        // SAFETY: see the top.
+        unsafe { (_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b)) }
+    }
+    #[inline(always)]
+    fn zip_mixed(self, even: __m256, odd: __m256) -> (__m256, __m256) {
+        // SAFETY: see the top.
+        unsafe { (_mm256_unpacklo_ps(even, odd), _mm256_unpackhi_ps(even, odd)) }
+    }
+    #[inline(always)]
     unsafe fn load_even_mixed(self, p: *const f32) -> __m256 {
         // The first half of `unzip`: the other one, across halves, takes a cycle of the units that multiply.
         // SAFETY: see the top.

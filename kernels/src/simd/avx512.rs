@@ -73,6 +73,16 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn unzip_mixed(self, a: __m512, b: __m512) -> (__m512, __m512) {
+        // SAFETY: see the top.
+        unsafe { (_mm512_shuffle_ps::<0b10_00_10_00>(a, b), _mm512_shuffle_ps::<0b11_01_11_01>(a, b)) }
+    }
+    #[inline(always)]
+    fn zip_mixed(self, even: __m512, odd: __m512) -> (__m512, __m512) {
+        // SAFETY: see the top.
+        unsafe { (_mm512_unpacklo_ps(even, odd), _mm512_unpackhi_ps(even, odd)) }
+    }
+    #[inline(always)]
     unsafe fn load_strided(self, p: *const f32, step: usize) -> __m512 {
         // The compiler takes the general form through memory.
         // SAFETY: see the top.

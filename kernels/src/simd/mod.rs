@@ -71,6 +71,15 @@ pub(crate) trait Simd: Copy {
     /// The elements with even and with odd index of the `2 * LANES` elements of `a` and `b`, in order.
     fn unzip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
 
+    /// [`Simd::unzip`] with the lanes of both in another order where that is faster, the same for all vectors.
+    #[inline(always)]
+    fn unzip_mixed(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+        self.unzip(a, b)
+    }
+
+    /// The vectors that [`Simd::unzip_mixed`] makes these of.
+    fn zip_mixed(self, even: Self::V, odd: Self::V) -> (Self::V, Self::V);
+
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;

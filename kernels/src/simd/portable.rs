@@ -54,6 +54,14 @@ impl Simd for Portable {
         )
     }
     #[inline(always)]
+    fn zip_mixed(self, even: f32x8, odd: f32x8) -> (f32x8, f32x8) {
+        let (a, b) = (even.to_array(), odd.to_array());
+        (
+            f32x8::new([a[0], b[0], a[1], b[1], a[2], b[2], a[3], b[3]]),
+            f32x8::new([a[4], b[4], a[5], b[5], a[6], b[6], a[7], b[7]]),
+        )
+    }
+    #[inline(always)]
     fn add(self, a: f32x8, b: f32x8) -> f32x8 {
         a + b
     }
@@ -130,6 +138,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn unzip(self, a: f32, b: f32) -> (f32, f32) {
         (a, b)
+    }
+    #[inline(always)]
+    fn zip_mixed(self, even: f32, odd: f32) -> (f32, f32) {
+        (even, odd)
     }
     #[inline(always)]
     fn add(self, a: f32, b: f32) -> f32 {

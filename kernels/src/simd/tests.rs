@@ -36,6 +36,15 @@ fn check<S: Simd>(s: S) {
         // SAFETY: as above.
         equal(s.in_order(unsafe { s.load_even_mixed(a.as_ptr()) }), &|i| a[2 * i], "load_even_mixed");
     }
+    let (even, odd) = s.unzip_mixed(va, vb);
+    let mut lanes = [s.to_array(even)[..n].to_vec(), s.to_array(odd)[..n].to_vec()].concat();
+    lanes.sort_by(f32::total_cmp);
+    let mut all = [&a[..n], &b[..n]].concat();
+    all.sort_by(f32::total_cmp);
+    assert_eq!(lanes, all, "unzip_mixed");
+    let (first, second) = s.zip_mixed(even, odd);
+    equal(first, &|i| a[i], "zip_mixed, first");
+    equal(second, &|i| b[i], "zip_mixed, second");
     // SAFETY: as above.
     equal(unsafe { s.load_strided(a.as_ptr(), 2) }, &|i| a[2 * i], "load_strided");
     let last = n as isize;

@@ -29,12 +29,12 @@ impl<'a, 'm> Stored<'a, 'm> {
     }
 
     /// The weights `[channels][taps]` of a filter of a group, and the factor to apply.
-    fn filter(&self, group: Group<'_>, filter: usize) -> (&[f32], f32) {
+    pub(super) fn filter(&self, group: Group<'_>, filter: usize) -> (&[f32], f32) {
         let len = group.channels.len() * self.conv.taps();
         (&self.weights[group.start + filter * len..][..len], self.conv.factor(group.filters[filter]))
     }
 
-    fn bias(&self, group: Group<'_>, filter: usize) -> f32 {
+    pub(super) fn bias(&self, group: Group<'_>, filter: usize) -> f32 {
         self.conv.bias[group.filters[filter] as usize]
     }
 }
@@ -63,6 +63,9 @@ impl Lower<'_, '_> {
         if method == Method::Depthwise {
             return self.depthwise(step, &stored, calls);
         }
+        if let Some(winograd) = self.winograds.get(&step.storage) {
+            return self.winograd(step, &stored, winograd, calls);
+        }
         if let Some(deal) = self.deals.get(&step.storage) {
             return self.dealt(step, &stored, deal, calls);
         }
@@ -72,7 +75,9 @@ impl Lower<'_, '_> {
                 _ if members.filters.is_empty() => {}
                 Method::Vector => self.vector(step, &stored, group, &members, calls)?,
                 Method::Flat => self.flat(step, &stored, group, &members, calls)?,
-                Method::Rows | Method::Depthwise => self.rows(step, &stored, group, &members, calls)?,
+                Method::Rows | Method::Depthwise | Method::Winograd => {
+                    self.rows(step, &stored, group, &members, calls)?;
+                }
             }
         }
         Ok(())
@@ -93,7 +98,7 @@ impl Lower<'_, '_> {
     }
 
     /// The output lanes of some filters of a group.
-    fn outputs_of(step: &Step<'_>, group: Group<'_>, filters: &[usize]) -> Vec<Lane> {
+    pub(super) fn outputs_of(step: &Step<'_>, group: Group<'_>, filters: &[usize]) -> Vec<Lane> {
         filters.iter().map(|&f| Lane { storage: step.storage, channel: group.filters[f] }).collect()
     }
 

@@ -67,7 +67,7 @@ impl Lower<'_, '_> {
         sets: &mut Vec<CallSet>,
     ) -> Result<(), CallError> {
         let conv = stored.conv;
-        let base = deal.base + index * deal.scratch.len;
+        let base = self.places.scratch[&step.storage] + index * deal.scratch.len;
         let channels = group.members.channels.len();
         let phases = Phases::of(conv);
         let from = self.taps(step, conv, group.group, &group.members, image);

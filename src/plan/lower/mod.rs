@@ -5,6 +5,7 @@ mod conv;
 mod dealt;
 mod elements;
 mod fused;
+mod winograd;
 
 use super::{
     choose::Kernels,
@@ -15,6 +16,7 @@ use super::{
     regroup::{Net, Step},
     tune::Tuning,
     value::{Lane, StorageId, Value},
+    winograd::Winograd,
 };
 use flgc_kernels::{Activation, Call, CallError, CallSet, Epilogue, Planes, WeightsBuilder, fill};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +35,8 @@ pub(super) struct Lower<'a, 'm> {
     pub(super) places: &'a Places,
     /// The convolutions that are dealt, by what they write.
     pub(super) deals: &'a BTreeMap<StorageId, Deal>,
+    /// The convolutions by Winograd's method, by what they write.
+    pub(super) winograds: &'a BTreeMap<StorageId, Winograd>,
     pub(super) kernels: Kernels,
     pub(super) weights: WeightsBuilder,
     /// The ways asked for.
@@ -44,6 +48,8 @@ pub(super) struct Lower<'a, 'm> {
 /// The calls of a step while they are collected.
 #[derive(Default)]
 struct Calls {
+    /// Those that run before the others.
+    sets: Vec<CallSet>,
     calls: Vec<Call>,
     kernels: BTreeSet<&'static str>,
 }
@@ -52,6 +58,15 @@ impl Calls {
     fn add(&mut self, kernel: &'static str, call: impl Into<Call>) {
         self.kernels.insert(kernel);
         self.calls.push(call.into());
+    }
+
+    /// Whatever is added from now on runs behind what is there.
+    ///
+    /// # Errors
+    /// If the calls since the last barrier depend on each other.
+    fn barrier(&mut self) -> Result<(), CallError> {
+        self.sets.push(CallSet::new(std::mem::take(&mut self.calls))?);
+        Ok(())
     }
 }
 
@@ -75,9 +90,9 @@ impl Lower<'_, '_> {
             Kind::Move => self.gather(step, &mut calls)?,
             Kind::View(_) => {}
         }
-        let mut sets = vec![CallSet::new(calls.calls)?];
-        sets.extend(self.border(step.storage)?);
-        Ok(Lowered { sets, kernels: calls.kernels })
+        calls.barrier()?;
+        calls.sets.extend(self.border(step.storage)?);
+        Ok(Lowered { sets: calls.sets, kernels: calls.kernels })
     }
 
     /// What zeroes the border of a storage, if it has one.

@@ -163,6 +163,10 @@ pub struct EngineArgs {
     #[arg(long)]
     pub no_fuse: bool,
 
+    /// Compute dense 3x3 convolutions directly instead of by Winograd's method: a quarter of the memory for their weights, and other rounding
+    #[arg(long)]
+    pub no_winograd: bool,
+
     /// Run layers in the ways of this file, which flgc-bench --tune wrote for this model; the output is the same, bit for bit
     #[arg(long, value_name = "FILE.json")]
     pub tuning: Option<PathBuf>,
@@ -184,7 +188,14 @@ impl EngineArgs {
             }
             None => Tune::Rules,
         };
-        Ok(Options { isa, memory_limit: self.memory_limit, fuse: !self.no_fuse, tune, ..Options::default() })
+        Ok(Options {
+            isa,
+            memory_limit: self.memory_limit,
+            fuse: !self.no_fuse,
+            winograd: !self.no_winograd,
+            tune,
+            ..Options::default()
+        })
     }
 }
 
