@@ -130,7 +130,7 @@ impl Segments {
     /// The first row and column of each segment of a vector of tiles; a row beyond the image for those that are left over.
     #[inline(always)]
     fn of_vector(&self, vector: usize, lanes: usize) -> [[usize; 2]; SEGMENTS] {
-        let mut corners = [[usize::MAX / 2; 2]; SEGMENTS];
+        let mut corners = [[usize::MAX / 2, 0]; SEGMENTS];
         for (q, corner) in corners.iter_mut().enumerate() {
             let segment = self.range.start + vector * SEGMENTS + q;
             if segment < self.range.end {
