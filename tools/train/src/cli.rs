@@ -1,19 +1,25 @@
 //! The arguments of `flgc-train`.
 
 use crate::{
-    checkpoint::fingerprint,
+    checkpoint,
     data::{Data, batches::LANES},
     nn::{
         groups::{Estimator, Start},
         mobilenet::Grouping,
     },
     optim::{LogitRule, Logits, Sgd},
+    restore,
     settings::Settings,
     train::{Job, default_run, train},
 };
 use clap::{Parser, ValueEnum};
 use flgc::model::DType;
-use std::{io::Write, num::NonZeroUsize, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// The name of the program.
 pub const NAME: &str = "flgc-train";
@@ -37,8 +43,8 @@ pub struct Args {
     #[arg(long)]
     pub resume: bool,
 
-    /// Start from the weights and groups of another training's checkpoint, of the same network
-    #[arg(long, value_name = "CHECKPOINT")]
+    /// Start from the weights and groups of another training of the same network: its checkpoint, or its model (MODEL.flgc)
+    #[arg(long, value_name = "FILE")]
     pub start_from: Option<PathBuf>,
 
     /// How the 1x1 convolutions are grouped
@@ -322,8 +328,17 @@ impl Args {
             classes: data.train.classes().to_vec(),
             train_data: data.train.fingerprint(),
             test_data: data.test.fingerprint(),
-            from: self.start_from.as_deref().map(fingerprint).transpose().map_err(|error| error.to_string())?,
+            from: self.start_from.as_deref().map(fingerprint).transpose()?,
         })
+    }
+}
+
+/// The checksum of what a training starts from.
+fn fingerprint(path: &Path) -> Result<u32, String> {
+    if restore::is_model(path) {
+        restore::fingerprint(path).map_err(|error| error.to_string())
+    } else {
+        checkpoint::fingerprint(path).map_err(|error| error.to_string())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Training of networks whose channel groups are learned: FLGC, Wang et al., CVPR 2019, arXiv:1904.00346.
 //!
 //! [`data`] brings pictures, [`nn`] computes losses and gradients, [`optim`] follows them, [`train`] does that for a number of epochs and
-//! keeps a [`checkpoint`] after each, [`export`] writes the result as an flgc model, [`report`] shows what happened.
+//! keeps a [`checkpoint`] after each, [`export`] writes the result as an flgc model and [`restore`] starts from one, [`report`] shows what happened.
 #![forbid(unsafe_code)]
 
 pub mod average;
@@ -14,5 +14,6 @@ pub mod nn;
 pub mod optim;
 pub mod progress;
 pub mod report;
+pub mod restore;
 pub mod settings;
 pub mod train;

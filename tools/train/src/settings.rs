@@ -63,7 +63,7 @@ pub struct Settings {
     pub train_data: u32,
     /// CRC-32C of the test pictures and their classes.
     pub test_data: u32,
-    /// CRC-32C of the numbers of another training's checkpoint, from which this one starts.
+    /// CRC-32C of the numbers of another training's checkpoint, or of the model, from which this one starts.
     #[serde(default)]
     pub from: Option<u32>,
 }

@@ -15,6 +15,7 @@ use crate::{
     optim,
     progress::{Progress, clock},
     report::{self, Page, ReportError},
+    restore::{self, RestoreError},
     settings::Settings,
 };
 use flgc::{ModelError, Options, Plan, PlanError, model::DType};
@@ -38,7 +39,7 @@ pub struct Job {
     pub run: PathBuf,
     /// Go on from the checkpoint in `run`, if there is one.
     pub resume: bool,
-    /// The checkpoint whose weights and groups it starts from, unless it goes on.
+    /// The checkpoint or model whose weights and groups it starts from, unless it goes on.
     pub start_from: Option<PathBuf>,
     /// The command, for the page.
     pub command: String,
@@ -64,6 +65,9 @@ pub enum TrainError {
     /// The checkpoint can't be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The model to start from can't be used.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// The figures can't be written.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -105,12 +109,13 @@ pub fn train(job: &Job, data: Data, note: &dyn Fn(&str)) -> Result<Vec<Epoch>, T
     fs::create_dir_all(run).map_err(|source| TrainError::Folder { path: run.clone(), source })?;
     let checkpoint = run.join(CHECKPOINT);
     let mut network = MobileNet::<f32>::new(&settings.network());
+    let (train, test) = (Arc::new(data.train), Arc::new(data.test));
     let (mut state, mut average) = match (checkpoint.exists(), job.resume) {
         (true, false) => return Err(TrainError::Exists { path: checkpoint }),
         (true, true) => checkpoint::load(&checkpoint, settings, &mut network)?,
         (false, _) => {
             if let Some(from) = &job.start_from {
-                checkpoint::start_from(from, settings, &mut network)?;
+                start_from(from, settings, &train, &mut network)?;
             }
             let mut state = State::default();
             state.set_start(network.assignments().map(|(_, assignment)| assignment));
@@ -120,7 +125,6 @@ pub fn train(job: &Job, data: Data, note: &dyn Fn(&str)) -> Result<Vec<Epoch>, T
     if let Some(last) = state.epochs.last() {
         note(&format!("goes on after epoch {} of {}", last.epoch, settings.epochs));
     }
-    let (train, test) = (Arc::new(data.train), Arc::new(data.test));
     for epoch in state.epochs.len() as u64 + 1..=settings.epochs {
         let record = run_epoch((&mut network, &mut average), settings, (&train, &test), epoch, &state)?;
         note(&summary(&record, settings));
@@ -130,6 +134,28 @@ pub fn train(job: &Job, data: Data, note: &dyn Fn(&str)) -> Result<Vec<Epoch>, T
     }
     average.with(&mut network, |network| write_results(job, network, &state.epochs))?;
     Ok(state.epochs)
+}
+
+/// Brings a fresh network to where another training of it has come.
+fn start_from(
+    from: &Path,
+    settings: &Settings,
+    train: &Arc<Dataset>,
+    network: &mut MobileNet<f32>,
+) -> Result<(), TrainError> {
+    if !restore::is_model(from) {
+        return Ok(checkpoint::start_from(from, settings, network)?);
+    }
+    restore::restore(from, network)?;
+    let batches = plain_batches(settings, train, 1).map(|batch| batch.parts);
+    restore::take_statistics(network, settings.size, batches);
+    Ok(())
+}
+
+/// As many batches of training pictures, as they are, as decide running statistics.
+fn plain_batches(settings: &Settings, train: &Arc<Dataset>, epoch: u64) -> impl Iterator<Item = Batch> {
+    let normalise = Normalise { mean: settings.mean, std: settings.std };
+    batches::epoch(train.clone(), normalise, Augment::none(), settings.batch, settings.seed, epoch).take(RENEWAL)
 }
 
 /// The model, the figures and the page.
@@ -262,7 +288,7 @@ fn run_epoch(
     }
     let tested = average.with(network, |network| {
         if count > 0 {
-            renew_statistics(network, settings, train, normalise, epoch);
+            renew_statistics(network, settings, train, epoch);
         }
         test_accuracy(network, settings, test, normalise)
     });
@@ -318,15 +344,8 @@ fn update(network: &mut MobileNet<f32>, settings: &Settings, rate: f64, step: u6
 }
 
 /// Brings the running statistics to those of weights that no step has come by, with training pictures as they are.
-fn renew_statistics(
-    network: &mut MobileNet<f32>,
-    settings: &Settings,
-    train: &Arc<Dataset>,
-    normalise: Normalise,
-    epoch: u64,
-) {
-    let batches = batches::epoch(train.clone(), normalise, Augment::none(), settings.batch, settings.seed, epoch);
-    for batch in batches.take(RENEWAL) {
+fn renew_statistics(network: &mut MobileNet<f32>, settings: &Settings, train: &Arc<Dataset>, epoch: u64) {
+    for batch in plain_batches(settings, train, epoch) {
         network.forward(&batch.parts, settings.size, true);
     }
 }

@@ -269,6 +269,38 @@ fn a_training_starts_from_the_weights_and_groups_of_another() {
     }
 }
 
+#[test]
+fn a_training_starts_from_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), 2);
+    let (first, second) = (folder.path().join("first.flgc"), folder.path().join("second.flgc"));
+    assert_done(&run(&data, &first, &["--epochs", "3", "--logit-start", "random"]));
+    let from = first.to_str().unwrap();
+    // A rate that changes next to nothing.
+    let gentle = ["--epochs", "1", "--lr", "1e-9", "--fix-groups-from", "1", "--dtype", "f32", "--start-from", from];
+    assert_done(&run(&data, &second, &gentle));
+    let [before, after] = [&first, &second].map(|path| Model::open(path).unwrap());
+    for name in before.tensor_names() {
+        let [before, after] = [&before, &after].map(|model| model.tensor(name).unwrap().to_vec());
+        assert_eq!(before.len(), after.len(), "{name}");
+        let close = before.iter().zip(&after).all(|(a, b)| (a - b).abs() < 1e-6);
+        // What else there is depends on the batches' statistics, too.
+        assert!(close || !name.ends_with("_group") && name != "classifier.weight", "{name}");
+    }
+    // It goes on as the same training, and not from another model.
+    assert_done(&run(&data, &second, &[&gentle[..], &["--resume"]].concat()));
+    fs::copy(&second, &first).unwrap();
+    assert_refused(&run(&data, &second, &[&gentle[..], &["--resume"]].concat()), &["another training", "from: found"]);
+    // Another network, a file that is none.
+    let third = folder.path().join("third.flgc");
+    for (conv, part) in [("dense", "in 1 groups"), ("group", "groups of")] {
+        assert_refused(&run(&data, &third, &[&gentle[..], &["--conv", conv]].concat()), &["another network", part]);
+    }
+    let other = "../../models/cifar10-reference.flgc";
+    assert_refused(&run(&data, &third, &["--start-from", other]), &["another network", "stem"]);
+    assert_refused(&run(&data, &third, &["--start-from", "no/such.flgc"]), &["no/such.flgc"]);
+}
+
 fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
     [&bytes[..at], to, &bytes[at + from.len()..]].concat()

@@ -224,6 +224,21 @@ impl<F: Float> Membership<F> {
         Assignment { groups: self.groups, of_channel: of(&self.channels.value), of_filter: of(&self.filters.value) }
     }
 
+    /// Makes this the assignment: in each row the chosen group's logit changes places with the largest.
+    ///
+    /// # Panics
+    /// If a list has another length than the layer, or a group is out of range.
+    pub fn choose(&mut self, assignment: &Assignment) {
+        for (logits, chosen) in
+            [(&mut self.channels, &assignment.of_channel), (&mut self.filters, &assignment.of_filter)]
+        {
+            assert_eq!(logits.value.len(), chosen.len() * self.groups, "one group for each member");
+            for (row, &chosen) in logits.value.chunks_exact_mut(self.groups).zip(chosen) {
+                row.swap(first_largest(row), chosen);
+            }
+        }
+    }
+
     /// The gradients of the logits. `by_mask[n][c]` is the derivative by each element of the mask, `W` times the derivative by `W * M`; with
     /// [`Estimator::Chosen`] only elements inside groups matter.
     pub(super) fn backward(&mut self, by_mask: &[F], assignment: &Assignment) {

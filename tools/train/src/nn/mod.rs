@@ -25,7 +25,7 @@ pub use act::{Act, Buffers, Source};
 pub use block::{Block, Keep, Shortcut};
 pub use depthwise::Depthwise;
 pub use head::{Head, Score};
-pub use norm::{Affine, EPSILON, Norm, Sums};
+pub use norm::{Affine, EPSILON, Norm, Sums, add_sums};
 pub use param::{Kind, Param};
 pub use pointwise::{InputGradient, Pointwise};
 pub use simd::Vector;

@@ -12,7 +12,8 @@ const MOMENTUM: f64 = 0.1;
 pub type Sums = Vec<[f64; 2]>;
 
 /// Adds the sums of parts, in their order.
-pub(super) fn add_sums(parts: impl IntoIterator<Item = Sums>) -> Sums {
+#[must_use]
+pub fn add_sums(parts: impl IntoIterator<Item = Sums>) -> Sums {
     let mut parts = parts.into_iter();
     let mut total = parts.next().unwrap_or_default();
     for sums in parts {
@@ -62,20 +63,38 @@ impl<F: Float> Norm<F> {
         }
     }
 
+    /// The function `y = scale x + shift` after training, with made-up statistics.
+    #[must_use]
+    pub fn function(name: &str, scale: Vec<F>, shift: Vec<F>) -> Self {
+        let mut norm = Self::new(name, scale.len());
+        norm.variance.fill(F::of(1.0 - EPSILON));
+        (norm.gamma.value, norm.beta.value) = (scale, shift);
+        norm
+    }
+
     /// From the sums of the values and of their squares over the batch; `count` values of each channel. Updates the running statistics.
     pub fn with_batch(&mut self, sums: &Sums, count: usize) -> Affine<F> {
         let n = count as f64;
-        let moments = |[sum, squares]: [f64; 2]| {
-            let mean = sum / n;
-            (mean, (squares / n - mean * mean).max(0.0))
-        };
         for (i, &channel) in sums.iter().enumerate() {
-            let (mean, variance) = moments(channel);
+            let (mean, variance) = moments(channel, n);
             let towards = |old: F, new: f64| F::of(old.f64() + MOMENTUM * (new - old.f64()));
             self.mean[i] = towards(self.mean[i], mean);
             self.variance[i] = towards(self.variance[i], variance * n / (n - 1.0).max(1.0));
         }
-        self.affine(sums.iter().map(|&channel| moments(channel)))
+        self.affine(sums.iter().map(|&channel| moments(channel, n)))
+    }
+
+    /// Takes the running statistics from the sums of values and of their squares, `count` of each channel, and the scale and shift with which it stays the
+    /// function that it is after training.
+    pub fn move_to(&mut self, sums: &Sums, count: usize) {
+        let now = self.with_running();
+        for (i, &channel) in sums.iter().enumerate() {
+            let (mean, variance) = moments(channel, count as f64);
+            let (scale, shift) = (now.scale[i].f64(), now.shift[i].f64());
+            self.gamma.value[i] = F::of(scale * (variance + EPSILON).sqrt());
+            self.beta.value[i] = F::of(shift + scale * mean);
+            (self.mean[i], self.variance[i]) = (F::of(mean), F::of(variance));
+        }
     }
 
     /// From the running statistics.
@@ -114,6 +133,12 @@ impl<F: Float> Norm<F> {
         });
         coefficients.collect()
     }
+}
+
+/// Mean and variance of `n` values from their sum and that of their squares.
+fn moments([sum, squares]: [f64; 2], n: f64) -> (f64, f64) {
+    let mean = sum / n;
+    (mean, (squares / n - mean * mean).max(0.0))
 }
 
 /// The sums that [`Norm::backward`] needs, for a gradient that is complete.

@@ -44,6 +44,8 @@ pub struct Unit<F> {
     y: Option<Act<F>>,
     /// The norm as it was applied.
     affine: Option<Affine<F>>,
+    /// Sums of the values and of their squares over that output, and the number of values of each channel.
+    seen: (Sums, usize),
 }
 
 const ORDER: &str = "a unit runs forward before it is read or runs backward";
@@ -59,7 +61,7 @@ impl<F: Float> Unit<F> {
                 Conv::Depthwise(conv) => conv.c,
             },
         );
-        Self { name, conv, norm, y: None, affine: None }
+        Self { name, conv, norm, y: None, affine: None, seen: (Sums::new(), 0) }
     }
 
     /// Shape of the output for an input of `h x w`.
@@ -85,6 +87,13 @@ impl<F: Float> Unit<F> {
         let count = count(&y);
         self.affine = Some(if training { self.norm.with_batch(&sums, count) } else { self.norm.with_running() });
         self.y = Some(y);
+        self.seen = (sums, count);
+    }
+
+    /// Sums of the values and of their squares over the raw output of the last forward pass, and the number of values of each channel.
+    #[must_use]
+    pub const fn output_sums(&self) -> (&Sums, usize) {
+        (&self.seen.0, self.seen.1)
     }
 
     /// Gives the memory of the output away, to be computed again by [`Unit::repeat`]. Nobody may read it until then.
