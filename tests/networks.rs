@@ -183,8 +183,8 @@ fn the_bits_do_not_depend_on_fusion() {
                 for threads in 1..=4 {
                     let threads = Threads::Count(NonZeroUsize::new(threads).unwrap());
                     let caches = Some(Caches { l1, l2 });
-                    let plan =
-                        Plan::new(&model, &Options { caches, threads: threads.clone(), ..options.clone() }).unwrap();
+                    let plan = Plan::new(&model, &Options { caches, threads: threads.clone(), ..options.clone() });
+                    let plan = plan.unwrap_or_else(|error| panic!("{name}, {isa}, {threads:?}, {caches:?}: {error}"));
                     assert!(one == run(&plan), "{name}, {isa}, {threads:?}, caches of {l1} and {l2} bytes");
                     fused += plan.report().layers.iter().filter(|layer| layer.fused_with_next).count();
                 }

@@ -230,11 +230,11 @@ fn collect(step: &Step<'_>, dims: &[Dims], needs: &mut [Needs], classes: &mut Cl
 }
 
 /// How far behind a plane's first pixel a convolution with `h x w` outputs may read, in rows of the input and floats: whole vectors, and with a stride
-/// the pixels between.
+/// the pixels between. A 1x1 convolution counts as one with a stride: fused with a depthwise layer of stride two, it has its input dealt.
 fn reach(conv: &Conv<'_>, [h, w]: [usize; 2]) -> [usize; 2] {
     let below = (conv.kernel[0] - 1) * conv.dilation[0];
     let right = (conv.kernel[1] - 1) * conv.dilation[1];
-    [(h - 1) * conv.stride[0] + below, (w + LANES) * conv.stride[1] + right]
+    [(h - 1) * conv.stride[0] + below, (w + LANES) * conv.stride[1].max(2) + right]
 }
 
 /// Sets of storages that share a pitch.
