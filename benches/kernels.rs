@@ -101,6 +101,7 @@ fn pointwise(kernel: &'static pointwise::Kernel, [from, to, pixels]: [usize; 3],
                 x: x.clone(),
                 y: &tile.map(|f| at(from + f)).collect::<Vec<_>>(),
                 shift: 0,
+                rows: None,
                 epilogue: RELU6,
             };
             calls.push(pointwise::Call::new(kernel, spec).expect("a valid spec").into());
@@ -129,6 +130,7 @@ fn direct(kernel: &'static pointwise::Kernel, [channels, size]: [usize; 2]) -> L
             x: x.clone(),
             y: &tile.map(|f| first(channels + f) as u32).collect::<Vec<_>>(),
             shift: 0,
+            rows: None,
             epilogue: RELU6,
         };
         calls.push(pointwise::Call::new(kernel, spec).expect("a valid spec").into());
@@ -177,6 +179,7 @@ fn by_tiles(
                 x: x.clone(),
                 y: &at(to, tile),
                 shift: 0,
+                rows: None,
                 epilogue: Epilogue::default(),
             };
             products.push(pointwise::Call::new(product, spec).expect("a valid spec").into());

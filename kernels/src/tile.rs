@@ -23,22 +23,38 @@ pub(crate) unsafe fn accumulate<S: Simd, const F: usize, const P: usize, const S
     x: ([*const f32; P], usize),
 ) -> [[S::V; P]; F] {
     // SAFETY: the caller's promise.
-    unsafe { accumulate_with::<S, F, P, STRIDE, false, false>(s, taps, w, x, std::ptr::null()).0 }
+    unsafe { accumulate_with::<S, F, P, STRIDE, NO_TAIL, false>(s, taps, w, x, std::ptr::null()).acc }
 }
 
-/// As [`accumulate`], and with `TAIL` also the pixel at `tail`, whose sums are the first `F` lanes of a vector of its own: one multiply-add for a tap instead
-/// of one for each filter. With `NEXT`, inputs of the next tile are asked for, not those some taps later: further ahead, for planes that are not in the
-/// second-level cache yet.
+/// What comes behind a tile's vectors: nothing.
+pub(crate) const NO_TAIL: u8 = 0;
+/// One pixel, whose sums are the first `F` lanes of a vector of its own: one multiply-add for a tap instead of one for each filter.
+pub(crate) const PIXEL: u8 = 1;
+/// Half a vector.
+pub(crate) const HALF: u8 = 2;
+
+/// The sums of a tile.
+pub(crate) struct Sums<S: Simd, const F: usize, const P: usize> {
+    /// Of its vectors.
+    pub(crate) acc: [[S::V; P]; F],
+    /// Of the [`PIXEL`] behind them.
+    pub(crate) pixel: S::V,
+    /// Of the [`HALF`] vector behind them.
+    pub(crate) half: [[<S::Half as Simd>::V; 1]; F],
+}
+
+/// As [`accumulate`], and also for the `TAIL` at `tail`. With `NEXT`, inputs of the next tile are asked for, not those some taps later: further ahead, for
+/// planes that are not in the second-level cache yet.
 ///
 /// # Safety
-/// As for [`accumulate`]; with `TAIL` the pixel can be read at each tap, and whole vectors at every `F`-th float of `w`, and at `bias`.
+/// As for [`accumulate`]; the tail can be read at each tap, and with a [`PIXEL`] whole vectors at every `F`-th float of `w`, and at `bias`.
 #[inline(always)]
 pub(crate) unsafe fn accumulate_with<
     S: Simd,
     const F: usize,
     const P: usize,
     const STRIDE: usize,
-    const TAIL: bool,
+    const TAIL: u8,
     const NEXT: bool,
 >(
     s: S,
@@ -46,17 +62,21 @@ pub(crate) unsafe fn accumulate_with<
     (w, bias): (*const f32, *const f32),
     (x, stride): ([*const f32; P], usize),
     tail: *const f32,
-) -> ([[S::V; P]; F], S::V) {
+) -> Sums<S, F, P> {
     // Loops, not closures: see `Activation`.
     let mut acc = [[s.splat(0.0); P]; F];
-    let mut sums_of_tail = s.splat(0.0);
+    let mut pixel = s.splat(0.0);
+    let h = s.half();
+    let mut half = [[h.splat(0.0)]; F];
     // SAFETY: the caller's promise; there are F weights for each tap.
     unsafe {
         for (f, acc) in acc.iter_mut().enumerate() {
-            *acc = [s.splat(*bias.add(f)); P];
+            let bias = s.splat(*bias.add(f));
+            *acc = [bias; P];
+            half[f] = [s.first_half(bias)];
         }
-        if TAIL {
-            sums_of_tail = s.load(bias);
+        if TAIL == PIXEL {
+            pixel = s.load(bias);
         }
         let mut w = w;
         let far = taps.len() > TAPS_AHEAD;
@@ -74,6 +94,7 @@ pub(crate) unsafe fn accumulate_with<
                     s.prefetch_input(later.wrapping_add(crate::ALIGN));
                 }
             }
+            let behind = if TAIL == HALF { h.load(tail.add(tap as usize)) } else { h.splat(0.0) };
             // The fewer of inputs and weights wait in registers for the others.
             if P < F {
                 let mut inputs = [s.splat(0.0); P];
@@ -84,6 +105,9 @@ pub(crate) unsafe fn accumulate_with<
                     let weight = s.splat(*w.add(f));
                     for v in 0..P {
                         acc[v] = s.fma(weight, inputs[v], acc[v]);
+                    }
+                    if TAIL == HALF {
+                        half[f][0] = h.fma(s.first_half(weight), behind, half[f][0]);
                     }
                 }
             } else {
@@ -97,9 +121,14 @@ pub(crate) unsafe fn accumulate_with<
                         acc[v] = s.fma(weight, input, acc[v]);
                     }
                 }
+                if TAIL == HALF {
+                    for (half, &weight) in half.iter_mut().zip(&weights) {
+                        half[0] = h.fma(s.first_half(weight), behind, half[0]);
+                    }
+                }
             }
-            if TAIL {
-                sums_of_tail = s.fma(s.splat(*tail.add(tap as usize)), s.load(w), sums_of_tail);
+            if TAIL == PIXEL {
+                pixel = s.fma(s.splat(*tail.add(tap as usize)), s.load(w), pixel);
             }
             w = w.add(F);
         }
@@ -111,7 +140,7 @@ pub(crate) unsafe fn accumulate_with<
             }
         }
     }
-    (acc, sums_of_tail)
+    Sums { acc, pixel, half }
 }
 
 /// A vector of inputs, for a stride of two in another order.
@@ -130,10 +159,46 @@ unsafe fn load<S: Simd, const STRIDE: usize>(s: S, x: *const f32, stride: usize)
     }
 }
 
+/// How rows lie in the outputs, where that is not as in the inputs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows {
+    /// How many; what the run has behind the last one has no place in the outputs.
+    pub(crate) count: usize,
+    /// Pixels of a row; what lies between rows of the inputs has no place in the outputs.
+    pub(crate) columns: usize,
+    /// Floats from one row of the inputs to the next.
+    pub(crate) from: usize,
+    /// Floats from one row of the outputs to the next.
+    pub(crate) to: usize,
+}
+
+impl Rows {
+    /// Where in the outputs the first pixel from `pixel` on goes that has a place there, or the end of the pixels before it.
+    pub(crate) fn place(self, pixel: usize) -> i64 {
+        let Self { count, columns, from, to } = self;
+        let (row, column) = (pixel / from, (pixel % from).min(columns));
+        let last = count.saturating_sub(1);
+        let place = if row > last { (last, columns) } else { (row, column) };
+        i64::try_from(place.0.saturating_mul(to).saturating_add(place.1)).unwrap_or(i64::MAX)
+    }
+
+    /// The pieces of rows in the `len` pixels from `begin` on: which of these pixels, and where the first of them goes.
+    #[inline(always)]
+    fn pieces(self, begin: usize, len: usize) -> impl Iterator<Item = (std::ops::Range<usize>, usize)> {
+        let Self { count, columns, from, to } = self;
+        (begin / from..((begin + len - 1) / from + 1).min(count)).filter_map(move |row| {
+            let first = (row * from).max(begin);
+            let end = (row * from + columns).min(begin + len);
+            (first < end).then(|| (first - begin..end - begin, row * to + first - row * from))
+        })
+    }
+}
+
 /// Where the sums of a call's tiles go, and through what.
 pub(crate) struct Finish<'a, S, const F: usize> {
     s: S,
     y: &'a [u32; F],
+    rows: Option<Rows>,
     residual: Option<&'a [u32; F]>,
     first: Activation,
     last: Activation,
@@ -150,7 +215,13 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
         let planes = |list: &'a [u32]| unsafe { &*list.as_ptr().cast::<[u32; F]>() };
         let residual = epilogue.residual.as_ref().map(|residual| planes(residual.offsets()));
         let (first, last) = (epilogue.first, epilogue.last);
-        Self { s, y: planes(y), residual, first, last, weights, arena }
+        Self { s, y: planes(y), rows: None, residual, first, last, weights, arena }
+    }
+
+    /// To other rows. There is no residual.
+    #[inline(always)]
+    pub(crate) fn to_rows(self, rows: Option<Rows>) -> Self {
+        Self { rows, ..self }
     }
 
     /// Stores `acc[f][v]` at `y[f] + at[v]`.
@@ -166,21 +237,40 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
         // SAFETY: the caller's promise.
         unsafe {
             match (clamped(self.first), self.residual, clamped(self.last)) {
-                (Some(first), None, _) => self.each(acc, at, first),
-                (None, None, _) if let Leaky { slope } = self.first => self.each(acc, at, Leaky { slope }),
-                (None, None, _) if self.first == HardSwish => self.each(acc, at, HardSwish),
+                (Some(first), None, _) if self.rows.is_none() => self.each(acc, at, first),
+                (None, None, _) if let (Leaky { slope }, None) = (self.first, self.rows) => {
+                    self.each(acc, at, Leaky { slope })
+                }
+                (None, None, _) if self.first == HardSwish && self.rows.is_none() => self.each(acc, at, HardSwish),
                 (_, Some(residual), Some(last)) if self.first == Activation::None => {
                     self.each_with_residual(acc, at, residual, last);
                 }
                 _ => {
                     // Copies, so that only here they need an address.
                     let (acc, at) = (acc, at);
-                    let Self { s, y, first, last, weights, arena, .. } = *self;
+                    let Self { s, y, rows, first, last, weights, arena, .. } = *self;
                     let residual = self.residual.map(|residual| &residual[..]);
-                    s.outlined(Any { acc: acc.as_ptr().cast(), y, at: &at, residual, first, last, weights, arena });
+                    s.outlined(Any {
+                        acc: acc.as_ptr().cast(),
+                        y,
+                        at: &at,
+                        rows,
+                        residual,
+                        first,
+                        last,
+                        weights,
+                        arena,
+                    });
                 }
             }
         }
+    }
+
+    /// The same for half vectors.
+    #[inline(always)]
+    pub(crate) fn halves(&self) -> Finish<'a, S::Half, F> {
+        let Self { s, y, rows, residual, first, last, weights, arena } = *self;
+        Finish { s: s.half(), y, rows, residual, first, last, weights, arena }
     }
 
     /// Stores the first `F` lanes of `sums` at `y[f] + at`, each through the same operations as any pixel.
@@ -189,7 +279,12 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
     /// These places, and the same places of the residual planes, lie in the arena.
     #[inline(always)]
     pub(crate) unsafe fn store_tail(&self, sums: S::V, at: usize) {
-        let Self { s, y, residual, first, last, weights, arena } = *self;
+        let Self { s, y, rows, residual, first, last, weights, arena } = *self;
+        let to = match rows {
+            Some(rows) => rows.pieces(at, 1).next().map(|(_, to)| to),
+            None => Some(at),
+        };
+        let Some(to) = to else { return };
         // What is the same for all filters, at once.
         let simple = match (first.bounds(), residual, last.bounds()) {
             (Some(first), None, _) => Some(clamp(s, first, sums)),
@@ -209,7 +304,7 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
             let sums = s.to_array(sums);
             for f in 0..F {
                 // SAFETY: the caller's promise.
-                unsafe { *arena.add(y[f] as usize + at) = sums[f] }
+                unsafe { *arena.add(y[f] as usize + to) = sums[f] }
             }
             return;
         }
@@ -218,6 +313,7 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
             sums: &sums[..F],
             y,
             at,
+            to,
             residual: residual.map(|planes| &planes[..]),
             first,
             last,
@@ -272,6 +368,7 @@ struct Any<'a> {
     acc: *const f32,
     y: &'a [u32],
     at: &'a [usize],
+    rows: Option<Rows>,
     residual: Option<&'a [u32]>,
     first: Activation,
     last: Activation,
@@ -282,7 +379,11 @@ struct Any<'a> {
 impl Task for Any<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { mut acc, y, at, residual, first, last, weights, arena } = self;
+        let Self { mut acc, y, at, rows, residual, first, last, weights, arena } = self;
+        if let Some(rows) = rows {
+            // SAFETY: as for `Finish::store`, which made the task.
+            return unsafe { self.run_in_rows(s, rows) };
+        }
         for (f, &y) in y.iter().enumerate() {
             for &at in at {
                 // SAFETY: as for `Finish::store`, which made the task.
@@ -300,11 +401,40 @@ impl Task for Any<'_> {
     }
 }
 
+impl Any<'_> {
+    /// # Safety
+    /// As for [`Finish::store`].
+    #[inline(always)]
+    unsafe fn run_in_rows<S: Simd>(self, s: S, rows: Rows) {
+        let Self { acc, y, at, first, weights, arena, .. } = self;
+        let vectors = at.len();
+        for (v, &at) in at.iter().enumerate() {
+            for (piece, to) in rows.pieces(at, S::LANES) {
+                let mask = s.mask(piece.start as isize, piece.end as isize);
+                for (f, &y) in y.iter().enumerate() {
+                    // SAFETY: the caller's promise; the masked lanes go to `to` and behind it, in a row of the output.
+                    unsafe {
+                        let x = first.apply(s, s.load(acc.add((f * vectors + v) * S::LANES)), f, weights);
+                        let y = arena.add(y as usize + to).wrapping_sub(piece.start);
+                        if piece.len() == S::LANES {
+                            s.store(y, x);
+                        } else {
+                            s.store_masked(y, mask, x);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// [`Finish::store_tail`] with any activations.
 struct AnyTail<'a> {
     sums: &'a [f32],
     y: &'a [u32],
     at: usize,
+    /// Where that is in the outputs.
+    to: usize,
     residual: Option<&'a [u32]>,
     first: Activation,
     last: Activation,
@@ -315,7 +445,7 @@ struct AnyTail<'a> {
 impl Task for AnyTail<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { sums, y, at, residual, first, last, weights, arena } = self;
+        let Self { sums, y, at, to, residual, first, last, weights, arena } = self;
         for (f, (&sum, &y)) in sums.iter().zip(y).enumerate() {
             // SAFETY: as for `Finish::store_tail`, which made the task.
             unsafe {
@@ -324,7 +454,7 @@ impl Task for AnyTail<'_> {
                     x = s.add(x, s.splat(*arena.add(residual[f] as usize + at)));
                     x = last.apply(s, x, f, weights);
                 }
-                *arena.add(y as usize + at) = s.to_array(x)[0];
+                *arena.add(y as usize + to) = s.to_array(x)[0];
             }
         }
     }

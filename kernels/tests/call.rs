@@ -12,7 +12,7 @@ use flgc_kernels::{
 fn call(x: &[u32], y: u32, residual: Option<u32>) -> Call {
     let epilogue = Epilogue { residual: residual.map(|r| vec![r].into()), ..Epilogue::default() };
     let kernel = pointwise::available().last().unwrap();
-    let spec = Spec { pixels: 16, weights: 16, bias: 0, x: x.into(), y: &[y], shift: 0, epilogue };
+    let spec = Spec { pixels: 16, weights: 16, bias: 0, x: x.into(), y: &[y], shift: 0, rows: None, epilogue };
     pointwise::Call::new(kernel, spec).unwrap().into()
 }
 
@@ -129,7 +129,7 @@ fn parts_do_not_change_bits() {
             let y: Vec<u32> = (planes..planes + filters).map(plane).collect();
             planes += filters;
             let epilogue = Epilogue::default();
-            let spec = Spec { pixels, weights: 16, bias: 0, x: x.into(), y: &y, shift: 0, epilogue };
+            let spec = Spec { pixels, weights: 16, bias: 0, x: x.into(), y: &y, shift: 0, rows: None, epilogue };
             calls.push(pointwise::Call::new(kernel, spec).unwrap().into());
         }
         let set = CallSet::new(calls).unwrap();

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use flgc_kernels::{
     Activation, Epilogue, Planes,
-    pointwise::{self, Call, Spec, reference},
+    pointwise::{self, Call, Rows, Spec, reference},
 };
 use proptest::prelude::*;
 
@@ -19,9 +19,11 @@ const WEIGHTS: u32 = 33;
 struct Case {
     taps: usize,
     vectors: usize,
-    /// One pixel more, where there are two vectors.
-    tail: bool,
+    /// Pixels behind the vectors, where the variant takes them.
+    tail: usize,
     shift: u32,
+    /// Columns, and what lies between rows of the inputs and of the outputs, if they differ.
+    rows: Option<[usize; 3]>,
     /// Planes that the taps choose from, with repetition.
     planes: usize,
     epilogue: Epilogue,
@@ -30,22 +32,32 @@ struct Case {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let sizes = (0usize..=40, 0usize..=13, any::<bool>(), 0u32..40, 1usize..20);
-    (sizes, activation(0), any::<bool>(), activation(0), any::<u64>()).prop_map(
-        |((taps, vectors, tail, shift, planes), first, residual, last, seed)| {
-            let (tail, epilogue) = (tail && vectors >= 2, Epilogue { first, residual: None, last });
-            Case { taps, vectors, tail, shift, planes, epilogue, residual, seed }
+    let sizes = (0usize..=40, 0usize..=13, prop::sample::select(vec![0, 1, 8]), 0u32..40, 1usize..20);
+    let rows = prop::option::of((1usize..40, 0usize..4, 0usize..12).prop_map(|(columns, x, y)| [columns, x, y]));
+    (sizes, rows, activation(0), any::<bool>(), activation(0), any::<u64>()).prop_map(
+        |((taps, vectors, tail, shift, planes), rows, first, residual, last, seed)| {
+            let residual = residual && rows.is_none();
+            let epilogue = Epilogue { first, residual: None, last };
+            Case { taps, vectors, tail, shift, rows, planes, epilogue, residual, seed }
         },
     )
 }
 
 fn check(case: &Case, kernel: &'static pointwise::Kernel, filters: usize) {
     let Case { taps, vectors, shift, .. } = *case;
-    let what = format!("{}, {filters} filters, {taps} taps, {vectors} vectors, tail {}", kernel.name, case.tail);
+    let whole = vectors * kernel.isa.lanes();
+    let pixels = if kernel.takes(whole + case.tail) { whole + case.tail } else { whole };
+    let what = format!("{}, {filters} filters, {taps} taps, {pixels} pixels, rows {:?}", kernel.name, case.rows);
+    // The last row is left out unless it is whole.
+    let rows = case.rows.map(|[columns, x_gap, y_gap]| {
+        let x_pitch = columns + x_gap;
+        let count = ((shift as usize + pixels) / x_pitch).max(1);
+        Rows { count, columns, x_pitch, y_pitch: columns + y_gap }
+    });
+    let outputs = rows.map_or(0, |rows| rows.count * rows.y_pitch);
     let mut random = Random(case.seed);
-    let pixels = vectors * kernel.isa.lanes() + usize::from(case.tail);
     // Plane after plane with an odd gap, in any order: inputs, then residuals and outputs, one each for a filter.
-    let pitch = shift as usize + pixels + 3;
+    let pitch = (shift as usize + pixels).max(outputs) + 3;
     let mut places: Vec<u32> = (0..case.planes + 2 * filters).map(|i| (i * pitch) as u32).collect();
     random.shuffle(&mut places);
     let (x, rest) = places.split_at(case.planes);
@@ -57,16 +69,27 @@ fn check(case: &Case, kernel: &'static pointwise::Kernel, filters: usize) {
     let weights = weights(&random.floats(WEIGHTS as usize + taps * filters + 16));
     let residual = case.residual.then(|| residual.into());
     let epilogue = Epilogue { residual, ..case.epilogue.clone() };
-    let spec = Spec { pixels, weights: WEIGHTS, bias: BIAS, x, y, shift, epilogue };
+    let spec = Spec { pixels, weights: WEIGHTS, bias: BIAS, x, y, shift, rows, epilogue };
     let after = run(Call::new(kernel, spec.clone()).unwrap(), &weights, &before);
 
     let expected = reference::run(&spec, weights.as_slice(), &before);
-    let places = y.iter().flat_map(|&plane| (0..pixels).map(move |p| (plane + shift) as usize + p));
+    let place = move |pixel: usize| match rows {
+        None => Some(pixel),
+        Some(Rows { count, columns, x_pitch, y_pitch }) => {
+            let (row, column) = (pixel / x_pitch, pixel % x_pitch);
+            (row < count && column < columns).then_some(row * y_pitch + column)
+        }
+    };
+    let places = y
+        .iter()
+        .flat_map(|&plane| (0..pixels).map(move |p| place(shift as usize + p).map(|place| plane as usize + place)));
     assert_eq!(expected.len(), filters * pixels);
     for (place, expected) in places.clone().zip(expected) {
-        assert_close(after[place], expected, taps, &what);
+        if let Some(place) = place {
+            assert_close(after[place], expected, taps, &what);
+        }
     }
-    assert_untouched(&before, &after, places.map(|place| place..place + 1), &what);
+    assert_untouched(&before, &after, places.flatten().map(|place| place..place + 1), &what);
 }
 
 proptest! {
@@ -83,12 +106,12 @@ proptest! {
 
     /// A filter's bits depend neither on the tile that it shares with others nor on where the run begins.
     #[test]
-    fn tiles_do_not_change_bits(taps in 0usize..40, vectors in 1usize..9, first in activation(0), residual: bool, seed: u64) {
+    fn tiles_do_not_change_bits(taps in 0usize..40, vectors in 1usize..9, tail in prop::sample::select(vec![0usize, 1, 8]), first in activation(0), residual: bool, seed: u64) {
         each(pointwise::available(), |kernel| {
             let mut random = Random(seed);
             let (lanes, filters) = (kernel.isa.lanes(), kernel.max_filters());
-            // With a pixel more: the last vector of single filters begins earlier, so as to end with it.
-            let pixels = vectors * lanes + usize::from(vectors >= 2);
+            // With a tail the last vector of single filters begins earlier, so as to end with it.
+            let pixels = vectors * lanes + if kernel.takes(vectors * lanes + tail) { tail } else { 0 };
             let before = random.floats((taps + 2 * filters) * pixels);
             // Slopes, biases, weights.
             let weights = weights(&random.floats(filters * (taps + 2) + 16));
@@ -97,7 +120,7 @@ proptest! {
             let added = planes(taps + filters..taps + 2 * filters);
             let epilogue = |f: std::ops::Range<usize>| Epilogue { first, residual: residual.then(|| added[f].into()), last: Activation::None };
             let (bias, at) = (filters as u32, 2 * filters as u32);
-            let spec = Spec { pixels, weights: at, bias, x, y: &y, shift: 0, epilogue: epilogue(0..filters) };
+            let spec = Spec { pixels, weights: at, bias, x, y: &y, shift: 0, rows: None, epilogue: epilogue(0..filters) };
             let whole = run(Call::new(kernel, spec.clone()).unwrap(), &weights, &before);
 
             // One filter and one vector at a time, with that filter's weights gathered.
@@ -121,7 +144,10 @@ fn wrong_shapes_are_refused() {
     each(pointwise::available(), |kernel| {
         let spec = |pixels, y, residual: Option<&[u32]>| {
             let epilogue = Epilogue { residual: residual.map(Planes::from), ..Epilogue::default() };
-            Call::new(kernel, Spec { pixels, weights: 0, bias: 0, x: vec![0].into(), y, shift: 0, epilogue })
+            Call::new(
+                kernel,
+                Spec { pixels, weights: 0, bias: 0, x: vec![0].into(), y, shift: 0, rows: None, epilogue },
+            )
         };
         let lanes = kernel.isa.lanes();
         let many: Vec<u32> = (0..=kernel.max_filters()).map(|f| (100 + f * lanes) as u32).collect();
@@ -133,5 +159,21 @@ fn wrong_shapes_are_refused() {
         assert!(spec(2 * lanes + 2, &[100], None).is_err());
         assert!(spec(lanes, &[100], Some(&[200])).is_ok());
         assert!(spec(lanes, &[100], Some(&[200, 300])).is_err());
+        let rows = |rows, residual: Option<&[u32]>| {
+            let epilogue = Epilogue { residual: residual.map(Planes::from), ..Epilogue::default() };
+            let (x, y) = (vec![0].into(), &[100][..]);
+            Call::new(kernel, Spec { pixels: lanes, weights: 0, bias: 0, x, y, shift: 0, rows: Some(rows), epilogue })
+        };
+        let good = Rows { count: 1, columns: 3, x_pitch: 3, y_pitch: 4 };
+        assert!(rows(good, None).is_ok());
+        assert!(rows(good, Some(&[200])).is_err());
+        for bad in [
+            Rows { count: 0, ..good },
+            Rows { columns: 0, ..good },
+            Rows { x_pitch: 2, ..good },
+            Rows { y_pitch: 2, ..good },
+        ] {
+            assert!(rows(bad, None).is_err());
+        }
     });
 }

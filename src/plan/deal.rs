@@ -7,7 +7,7 @@
 use super::{
     choose::{Method, method},
     fuse::{Scratch, Target, greatest_common_divisor},
-    layout::Layout,
+    layout::{Layout, moves_rows},
     net::{Conv, Kind},
     prune::Live,
     regroup::{Net, Step},
@@ -106,13 +106,19 @@ fn deal(step: &Step<'_>, layout: &Layout, Target { caches, lanes, parts, .. }: T
     let pays = filters >= count * FEWEST_FILTERS;
     let phases = Phases::of(conv);
     let [more_rows, more_columns] = phases.more([0, 0]);
-    // Rows of outputs as far apart as those of inputs, which are longer by some columns.
-    let flat = layout.pitch >= columns + more_columns;
-    let pitch = if flat { layout.pitch } else { (columns + more_columns).next_multiple_of(ALIGN / 2) };
+    // Rows of inputs are longer than those of outputs by some columns.
+    let dealt_columns = columns + more_columns;
+    let alike = layout.pitch >= dealt_columns;
+    let flat = alike || moves_rows(step, conv);
+    let pitch = match (alike, flat) {
+        (true, _) => layout.pitch,
+        (false, true) => dealt_columns,
+        (false, false) => dealt_columns.next_multiple_of(ALIGN / 2),
+    };
     let planes = groups.map(|group| group.channels.len()).max()? * phases.count[0] * phases.count[1];
     let most = (caches.l2 / 2 / (planes * pitch * size_of::<f32>())).max(1);
     // Rows after which a block ends where a vector does, so that it leaves the next one alone.
-    let quantum = if flat { lanes / greatest_common_divisor(lanes, pitch) } else { 1 };
+    let quantum = if alike { lanes / greatest_common_divisor(lanes, pitch) } else { 1 };
     let of_block = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(quantum).min(rows);
     let units = rows.div_ceil(quantum);
     let overruns = !flat && columns < lanes;

@@ -13,7 +13,7 @@ use super::{
     value::{Content, Dims, Element, Lane, StorageId, Value},
 };
 use flgc_kernels::ALIGN;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Vectors of any kernel are at most this long.
 const LANES: usize = 16;
@@ -128,8 +128,11 @@ struct Needs {
 pub(super) fn layouts(net: &Net<'_>, live: &Live, orders: &[Vec<u32>]) -> Vec<Layout> {
     let mut needs = vec![Needs::default(); net.storages.len()];
     let mut classes = Classes::new(net.storages.len());
+    let depthwise: BTreeSet<StorageId> = net.steps.iter().flat_map(around_depthwise).collect();
     for step in net.steps.iter().filter(|step| live.any(step.storage)) {
-        collect(step, &net.storages, &mut needs, &mut classes);
+        let around = step.inputs.iter().flat_map(|input| input.storages()).chain([step.storage]);
+        let may_move = around.into_iter().all(|storage| !depthwise.contains(&storage));
+        collect(step, &net.storages, may_move, &mut needs, &mut classes);
     }
     let mut pitch = vec![0; net.storages.len()];
     for (storage, need) in needs.iter().enumerate() {
@@ -176,7 +179,25 @@ fn layout([n, c, h, w]: Dims, need: &Needs, pitch: usize, storage: usize, live: 
     Layout { pitch, lead, stride, slots, planes, border, len: n * planes * stride + reach }
 }
 
-fn collect(step: &Step<'_>, dims: &[Dims], needs: &mut [Needs], classes: &mut Classes) {
+/// What a depthwise layer reads and writes: in bands, the layers around it share its pitches.
+fn around_depthwise(step: &Step<'_>) -> Vec<StorageId> {
+    match &step.layer.kind {
+        Kind::Conv(conv) if conv.is_depthwise() => {
+            step.inputs.iter().flat_map(|input| input.storages()).chain([step.storage]).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a convolution over whole planes has sums of so many terms that it may as well move its rows to another pitch: below, a vector of sums takes
+/// fewer cycles than the move.
+pub(super) fn moves_rows(step: &Step<'_>, conv: &Conv<'_>) -> bool {
+    const TERMS: usize = 64;
+    let least = conv.groups.iter().filter(|group| !group.filters.is_empty()).map(|group| group.channels.len()).min();
+    step.residual.is_none() && least.is_some_and(|channels| channels * conv.taps() >= TERMS)
+}
+
+fn collect(step: &Step<'_>, dims: &[Dims], may_move: bool, needs: &mut [Needs], classes: &mut Classes) {
     let output = step.storage;
     let [.., h, w] = dims[output as usize];
     let input = step.inputs[0].shape.nchw().unwrap_or([1; 4]);
@@ -186,7 +207,7 @@ fn collect(step: &Step<'_>, dims: &[Dims], needs: &mut [Needs], classes: &mut Cl
             Method::Vector => by_planes = false,
             Method::Depthwise | Method::Winograd => {}
             method @ (Method::Flat | Method::Rows) => {
-                if method == Method::Flat {
+                if method == Method::Flat && !(may_move && moves_rows(step, conv)) {
                     classes.join_all(step.inputs[0].storages().chain([output]));
                 }
                 for storage in step.inputs[0].storages() {

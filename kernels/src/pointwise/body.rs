@@ -4,7 +4,7 @@ use super::Call;
 use crate::{
     ending::{Bounded, Ending},
     simd::Simd,
-    tile::{Finish, accumulate_with},
+    tile::{Finish, HALF, NO_TAIL, PIXEL, accumulate_with},
 };
 use std::ops::Range;
 
@@ -24,10 +24,18 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let finish = Finish::new(s, &call.y, &call.epilogue, weights, arena);
+        let finish = Finish::new(s, &call.y, &call.epilogue, weights, arena).to_rows(call.rows);
         let all = call.pixels / S::LANES;
-        let tail = !call.pixels.is_multiple_of(S::LANES);
-        let vectors = if tail { all - TAIL_VECTORS } else { all };
+        let tail = match call.pixels % S::LANES {
+            0 => NO_TAIL,
+            1 => PIXEL,
+            _ => HALF,
+        };
+        let vectors = match tail {
+            PIXEL => all - TAIL_VECTORS,
+            HALF => all - 1,
+            _ => all,
+        };
         // Four and one are three and two, three and one two and two: a tile of one vector has too few sums to keep the units busy.
         let whole = if (P == 3 || P == 4) && vectors > P && vectors % P == 1 { vectors - P - 1 } else { vectors };
         let rest = if S::ASKS_FOR_INPUTS && call.asks_for_next {
@@ -39,8 +47,10 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         let rest = if P > 3 { tiles::<S, F, 3, false>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
         let rest = if P > 2 { tiles::<S, F, 2, false>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
         tiles::<S, F, 1, false>(s, call, rest..vectors, &finish, weights, arena);
-        if tail {
-            tile::<S, F, TAIL_VECTORS, true, false>(s, call, vectors, &finish, weights, arena);
+        if tail == PIXEL {
+            tile::<S, F, TAIL_VECTORS, PIXEL, false>(s, call, vectors, &finish, weights, arena);
+        } else if S::HALVES && tail == HALF {
+            tile::<S, F, 1, HALF, false>(s, call, vectors, &finish, weights, arena);
         }
     }
 }
@@ -49,7 +59,7 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
 /// more loads, and no sums wait for others. The same sums in the same order as those of [`run`].
 ///
 /// # Safety
-/// As for [`crate::call::Run::run`]; the call has `T` taps, whole vectors, and an epilogue that is a clamp.
+/// As for [`crate::call::Run::run`]; the call has `T` taps, whole vectors but for a half one, and an epilogue that is a clamp.
 #[inline(always)]
 pub(super) unsafe fn few<S: Simd, const T: usize, const P: usize>(
     s: S,
@@ -68,6 +78,9 @@ pub(super) unsafe fn few<S: Simd, const T: usize, const P: usize>(
         }
         for first in whole..vectors {
             filters::<S, T, 1>(s, call, first, weights, arena, ending);
+        }
+        if S::HALVES && !call.pixels.is_multiple_of(S::LANES) {
+            filters::<S::Half, T, 1>(s.half(), call, 2 * vectors, weights, arena, ending);
         }
     }
 }
@@ -129,17 +142,17 @@ unsafe fn tiles<S: Simd, const F: usize, const P: usize, const NEXT: bool>(
     let end = vectors.start + vectors.len() / P * P;
     for first in (vectors.start..end).step_by(P) {
         // SAFETY: the caller's promise.
-        unsafe { tile::<S, F, P, false, NEXT>(s, call, first, finish, weights, arena) }
+        unsafe { tile::<S, F, P, NO_TAIL, NEXT>(s, call, first, finish, weights, arena) }
     }
     end
 }
 
-/// The `P` vectors from `first` on, with `TAIL` also the pixel behind them.
+/// The `P` vectors from `first` on, and the `TAIL` behind them.
 ///
 /// # Safety
-/// As for [`run`]; the run has these vectors, and the pixel.
+/// As for [`run`]; the run has these vectors, and the tail.
 #[inline(always)]
-unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: bool, const NEXT: bool>(
+unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, const NEXT: bool>(
     s: S,
     call: &Call,
     first: usize,
@@ -157,10 +170,12 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: bool, const 
         let behind = call.shift as usize + (first + P) * S::LANES;
         let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
         let tail = arena.add(behind).cast_const();
-        let (acc, sums) = accumulate_with::<S, F, P, 1, TAIL, NEXT>(s, call.x.offsets(), w, (x, 1), tail);
-        finish.store::<P>(acc, at);
-        if TAIL {
-            finish.store_tail(sums, behind);
+        let sums = accumulate_with::<S, F, P, 1, TAIL, NEXT>(s, call.x.offsets(), w, (x, 1), tail);
+        finish.store::<P>(sums.acc, at);
+        if TAIL == PIXEL {
+            finish.store_tail(sums.pixel, behind);
+        } else if TAIL == HALF {
+            finish.halves().store::<1>(sums.half, [behind]);
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A tap is an offset in the arena. For a 1x1 convolution it is the plane of a channel; for a k x k convolution of stride 1 whose planes
 //! have a border of zeros it is a plane shifted by some rows and columns, so the same kernel serves both, dense or grouped.
+//! Where rows lie otherwise in the outputs ([`Rows`]), what the inputs have between their rows is left out.
 //! Every variant sums in the same order: bias, then taps in the order of the list, one fused multiply-add each (the portable variant rounds twice).
 
 #[cfg(target_arch = "x86_64")]
@@ -15,6 +16,7 @@ pub mod reference;
 use crate::{
     Epilogue, Isa, Planes,
     call::{CallError, Extents, Run},
+    tile,
 };
 use std::ops::RangeInclusive;
 
@@ -54,23 +56,32 @@ impl Kernel {
         self.by_filters.len()
     }
 
-    /// Whether it takes runs of so many pixels: whole vectors, or one pixel more than at least two of them. That pixel costs each tap one multiply-add for
-    /// all filters: a map of 7x7 takes three vectors of 16 and a pixel.
+    /// Whether it takes runs of so many pixels: whole vectors, with one pixel more behind at least two of them, or, of sixteen lanes, half a vector more
+    /// behind at least one. The pixel costs each tap one multiply-add for all filters: a map of 7x7 takes three vectors of 16 and a pixel. Half a vector
+    /// costs half: of a map of 14x14, 200 pixels instead of 208.
     #[must_use]
     pub const fn takes(&self, pixels: usize) -> bool {
         let lanes = self.isa.lanes();
         match pixels % lanes {
             0 => true,
             1 => pixels > body::TAIL_VECTORS * lanes,
+            8 => lanes == 16 && pixels > lanes,
             _ => false,
         }
+    }
+
+    /// The fewest pixels, at least `pixels`, that it takes.
+    #[must_use]
+    pub fn least(&self, pixels: usize) -> usize {
+        let least = [pixels, pixels.next_multiple_of(8)].into_iter().find(|&pixels| self.takes(pixels));
+        least.unwrap_or_else(|| pixels.next_multiple_of(self.isa.lanes()))
     }
 }
 
 /// What a call computes.
 #[derive(Clone, Debug)]
 pub struct Spec<'a> {
-    /// Pixels of a plane: a multiple of the vector's lanes, or at least two vectors and one pixel more.
+    /// Pixels of a plane: what [`Kernel::takes`].
     pub pixels: usize,
     /// Where the weights start, `[taps][filters]`.
     pub weights: u32,
@@ -80,10 +91,25 @@ pub struct Spec<'a> {
     pub x: Planes,
     /// The offset of each filter's output.
     pub y: &'a [u32],
-    /// Added to every offset of `x`, `y` and the residual: the first pixel of the run.
+    /// The first pixel of the run: added to every offset of `x`, `y` and the residual; with `rows`, where that pixel goes is added to `y`.
     pub shift: u32,
+    /// How rows lie in the outputs, where that is not as in the inputs; then there is no residual.
+    pub rows: Option<Rows>,
     /// Applied to each output.
     pub epilogue: Epilogue,
+}
+
+/// Rows of pixels in inputs and outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// How many; what the run has behind the last one has no place in the outputs.
+    pub count: usize,
+    /// Pixels of a row, at least one; what lies between rows of the inputs has no place in the outputs.
+    pub columns: usize,
+    /// Floats from one row of the inputs to the next, at least `columns`.
+    pub x_pitch: usize,
+    /// Floats from one row of the outputs to the next, at least `columns`.
+    pub y_pitch: usize,
 }
 
 /// One call: its spec, proven.
@@ -97,6 +123,7 @@ pub struct Call {
     x: Planes,
     y: Box<[u32]>,
     shift: u32,
+    rows: Option<tile::Rows>,
     /// Whether each tile asks for the inputs of the next.
     asks_for_next: bool,
     epilogue: Epilogue,
@@ -109,7 +136,7 @@ impl Call {
     /// # Errors
     /// If there is no filter or more than the kernel takes, `pixels` is not what [`Kernel::takes`], or the residual has another number of planes.
     pub fn new(kernel: &'static Kernel, spec: Spec<'_>) -> Result<Self, CallError> {
-        let Spec { pixels, weights, bias, x, y, shift, epilogue } = spec;
+        let Spec { pixels, weights, bias, x, y, shift, rows, epilogue } = spec;
         let shape = |what, found, expected| Err(CallError::Shape { what, found, expected });
         let Some(&entry) = y.len().checked_sub(1).and_then(|last| kernel.by_filters.get(last)) else {
             return shape("the number of filters", y.len(), "at least one and at most what the kernel takes");
@@ -118,7 +145,7 @@ impl Call {
             return shape(
                 "the number of pixels",
                 pixels,
-                "a multiple of the vector's lanes, or two vectors and one pixel more",
+                "a multiple of the vector's lanes, two vectors and one pixel more, or of sixteen lanes one and a half",
             );
         }
         if let Some(residual) = &epilogue.residual
@@ -126,14 +153,29 @@ impl Call {
         {
             return shape("the number of residual planes", residual.offsets().len(), "one for each filter");
         }
+        let rows = match rows {
+            Some(Rows { count: 0, .. }) => return shape("the number of rows", 0, "at least one"),
+            Some(Rows { columns, x_pitch, y_pitch, .. }) if columns == 0 || columns > x_pitch.min(y_pitch) => {
+                return shape("the columns of a row", columns, "at least one and at most the pitches");
+            }
+            Some(_) if epilogue.residual.is_some() => {
+                return shape("the number of residual planes", y.len(), "none, with rows of another pitch");
+            }
+            rows => rows.map(|Rows { count, columns, x_pitch, y_pitch }| tile::Rows {
+                count,
+                columns,
+                from: x_pitch,
+                to: y_pitch,
+            }),
+        };
         let few = x.offsets().len().checked_sub(1).and_then(|last| kernel.few.get(last));
-        let plain = epilogue.residual.is_none() && epilogue.first.bounds().is_some();
+        let plain = epilogue.residual.is_none() && epilogue.first.bounds().is_some() && rows.is_none();
         let entry = match few {
-            Some(&few) if plain && pixels.is_multiple_of(kernel.isa.lanes()) => few,
+            Some(&few) if plain && pixels % kernel.isa.lanes() != 1 => few,
             _ => entry,
         };
         let asks_for_next = TAPS_OF_NEXT.contains(&x.offsets().len());
-        Ok(Self { kernel, entry, pixels, weights, bias, x, y: y.into(), shift, asks_for_next, epilogue })
+        Ok(Self { kernel, entry, pixels, weights, bias, x, y: y.into(), shift, rows, asks_for_next, epilogue })
     }
 
     /// The variant it was made for.
@@ -149,13 +191,19 @@ impl Run for Call {
         let end = begin.saturating_add(i64::try_from(self.pixels).unwrap_or(i64::MAX));
         let (taps, filters) = (self.x.offsets().len(), self.y.len());
         extents.read(&self.x, begin, end)?;
-        extents.write(&self.y, begin, end)?;
+        match self.rows {
+            Some(rows) => {
+                let end = self.shift as usize + self.pixels;
+                extents.write(&self.y, rows.place(self.shift as usize), rows.place(end))?;
+            }
+            None => extents.write(&self.y, begin, end)?,
+        }
         if let Some(residual) = &self.epilogue.residual {
             extents.read(residual, begin, end)?;
         }
         // A pixel behind the last vector reads weights and biases as vectors.
         let lanes = self.kernel.isa.lanes();
-        let vector = if self.pixels.is_multiple_of(lanes) { filters } else { lanes } as u64;
+        let vector = if self.pixels % lanes == 1 { lanes } else { filters } as u64;
         if let Some(last) = taps.checked_sub(1) {
             extents.weights(u64::from(self.weights) + last as u64 * filters as u64 + vector);
         }

@@ -2,7 +2,7 @@
 
 use super::Spec;
 
-/// The outputs `[filters][pixels]` of `spec`, and for each the sum of the magnitudes of its terms, which bounds the rounding error.
+/// The outputs `[filters][pixels]` of `spec`, also where rows leave some out, and for each the sum of the magnitudes of its terms, which bounds the rounding error.
 ///
 /// # Panics
 /// If an offset lies outside `weights` or `arena`.

@@ -25,6 +25,16 @@ impl Simd for Avx2 {
     type V = __m256;
     type M = __m256i;
     const LANES: usize = 8;
+    type Half = Self;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn first_half(self, v: Self::V) -> Self::V {
+        v
+    }
 
     #[inline(always)]
     fn outlined(self, task: impl Task) {
@@ -71,6 +81,11 @@ impl Simd for Avx2 {
     unsafe fn load_masked(self, p: *const f32, mask: __m256i) -> __m256 {
         // SAFETY: see the top.
         unsafe { _mm256_maskload_ps(p, mask) }
+    }
+    #[inline(always)]
+    unsafe fn store_masked(self, p: *mut f32, mask: __m256i, v: __m256) {
+        // SAFETY: see the top.
+        unsafe { _mm256_maskstore_ps(p, mask, v) }
     }
     #[inline(always)]
     fn unzip(self, a: __m256, b: __m256) -> (__m256, __m256) {

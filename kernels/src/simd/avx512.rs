@@ -1,6 +1,6 @@
 //! Sixteen lanes: AVX-512.
 
-use super::{Simd, Task};
+use super::{Avx2, Simd, Task};
 use std::arch::x86_64::*;
 
 /// Proof that the CPU has AVX-512 F, BW, DQ and VL.
@@ -22,6 +22,20 @@ impl Simd for Avx512 {
     type V = __m512;
     type M = __mmask16;
     const LANES: usize = 16;
+    // Zen 4 computes whole vectors in two halves.
+    type Half = Avx2;
+    const HALVES: bool = true;
+
+    #[inline(always)]
+    fn half(self) -> Avx2 {
+        // SAFETY: every CPU with AVX-512 has AVX2 and FMA.
+        unsafe { Avx2::assume() }
+    }
+    #[inline(always)]
+    fn first_half(self, v: __m512) -> __m256 {
+        // SAFETY: see the top.
+        unsafe { _mm512_castps512_ps256(v) }
+    }
 
     #[inline(always)]
     fn outlined(self, task: impl Task) {
@@ -62,6 +76,11 @@ impl Simd for Avx512 {
     unsafe fn load_masked(self, p: *const f32, mask: __mmask16) -> __m512 {
         // SAFETY: see the top.
         unsafe { _mm512_maskz_loadu_ps(mask, p) }
+    }
+    #[inline(always)]
+    unsafe fn store_masked(self, p: *mut f32, mask: __mmask16, v: __m512) {
+        // SAFETY: see the top.
+        unsafe { _mm512_mask_storeu_ps(p, mask, v) }
     }
     #[inline(always)]
     fn unzip(self, a: __m512, b: __m512) -> (__m512, __m512) {

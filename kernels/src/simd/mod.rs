@@ -30,6 +30,17 @@ pub(crate) trait Simd: Copy {
     /// Floats in a vector.
     const LANES: usize;
 
+    /// Vectors of half the length, where they cost less than whole ones; else the same.
+    type Half: Simd;
+    /// Whether they are.
+    const HALVES: bool = false;
+
+    /// Leave to use them.
+    fn half(self) -> Self::Half;
+
+    /// The first lanes of a vector.
+    fn first_half(self, v: Self::V) -> <Self::Half as Simd>::V;
+
     /// Runs `task` in a function of its own: for what is not worth its code and registers in every kernel.
     fn outlined(self, task: impl Task);
 
@@ -67,6 +78,12 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// The lanes of `mask` can be read at `p`.
     unsafe fn load_masked(self, p: *const f32, mask: Self::M) -> Self::V;
+
+    /// Stores the lanes of `mask`; the memory of others is not touched.
+    ///
+    /// # Safety
+    /// The lanes of `mask` can be written at `p`.
+    unsafe fn store_masked(self, p: *mut f32, mask: Self::M, v: Self::V);
 
     /// The elements with even and with odd index of the `2 * LANES` elements of `a` and `b`, in order.
     fn unzip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);

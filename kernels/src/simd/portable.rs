@@ -11,6 +11,16 @@ impl Simd for Portable {
     type V = f32x8;
     type M = (u8, u8);
     const LANES: usize = 8;
+    type Half = Self;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn first_half(self, v: Self::V) -> Self::V {
+        v
+    }
 
     #[inline(never)]
     fn outlined(self, task: impl Task) {
@@ -44,6 +54,14 @@ impl Simd for Portable {
             }
         }
         f32x8::new(lanes)
+    }
+    #[inline(always)]
+    unsafe fn store_masked(self, p: *mut f32, (begin, end): (u8, u8), v: f32x8) {
+        let (begin, v) = (usize::from(begin), v.to_array());
+        for (lane, &x) in v.iter().enumerate().take(usize::from(end)).skip(begin) {
+            // SAFETY: the caller's promise.
+            unsafe { *p.add(lane) = x }
+        }
     }
     #[inline(always)]
     fn unzip(self, a: f32x8, b: f32x8) -> (f32x8, f32x8) {
@@ -107,6 +125,16 @@ impl Simd for Scalar {
     type V = f32;
     type M = bool;
     const LANES: usize = 1;
+    type Half = Self;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn first_half(self, v: Self::V) -> Self::V {
+        v
+    }
 
     #[inline(never)]
     fn outlined(self, task: impl Task) {
@@ -134,6 +162,13 @@ impl Simd for Scalar {
     unsafe fn load_masked(self, p: *const f32, mask: bool) -> f32 {
         // SAFETY: the caller's promise.
         if mask { unsafe { *p } } else { 0.0 }
+    }
+    #[inline(always)]
+    unsafe fn store_masked(self, p: *mut f32, mask: bool, v: f32) {
+        if mask {
+            // SAFETY: the caller's promise.
+            unsafe { *p = v }
+        }
     }
     #[inline(always)]
     fn unzip(self, a: f32, b: f32) -> (f32, f32) {

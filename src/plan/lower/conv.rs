@@ -171,14 +171,17 @@ impl Lower<'_, '_> {
         let conv = stored.conv;
         let kernel = self.kernels.pointwise;
         let [images, _, h, w] = step.output.shape.nchw().unwrap_or([1; 4]);
-        let pitch = self.places.layouts[step.storage as usize].pitch;
-        let whole = run_of([h, w], pitch, kernel.isa.lanes());
+        let (pitch, y_pitch) = (self.places.pitch(&step.inputs[0]), self.places.layouts[step.storage as usize].pitch);
+        let rows = (pitch != y_pitch).then_some(pointwise::Rows { count: h, columns: w, x_pitch: pitch, y_pitch });
+        let (exact, whole) = ((h - 1) * pitch + w, run_of([h, w], pitch, kernel.isa.lanes()));
         let tiles: Vec<_> = choose::tiles(members.filters.len(), kernel.max_filters()).collect();
         let cached = self.cached(step, tiles.len());
         let block = choose::block_pixels(whole, members.channels.len() * conv.taps(), tiles.len(), cached);
-        // Whole vectors, unless the kernel takes the very pixels in the last block.
-        let exact = (h - 1) * pitch + w;
-        let pixels = if kernel.takes(exact % block) { exact } else { whole };
+        // What is left, if less than a vector, joins the block before it.
+        let last = match exact % block {
+            rest if rest < kernel.isa.lanes() && rest < exact => rest + block,
+            rest => rest,
+        };
         let packed: Vec<Packed> =
             tiles.into_iter().map(|tile| self.pack(step, stored, group, members, &members.filters[tile])).collect();
         for image in 0..images {
@@ -188,15 +191,16 @@ impl Lower<'_, '_> {
                 (weights, bias, self.planes(outputs, image), self.epilogue(step, acts, outputs, image))
             };
             let tiles: Vec<_> = packed.iter().map(tile).collect();
-            for begin in (0..pixels).step_by(block) {
+            for begin in (0..=exact - last).step_by(block) {
                 for (weights, bias, y, epilogue) in &tiles {
                     let spec = pointwise::Spec {
-                        pixels: block.min(pixels - begin),
+                        pixels: if begin + last == exact { kernel.least(last) } else { block },
                         weights: *weights,
                         bias: *bias,
                         x: x.clone(),
                         y,
                         shift: begin as u32,
+                        rows,
                         epilogue: epilogue.clone(),
                     };
                     calls.add(kernel.name, pointwise::Call::new(kernel, spec)?);

@@ -148,9 +148,10 @@ impl Lower<'_, '_> {
         let (x, y) = (taps.clone(), y.offsets());
         if deal.flat {
             let kernel = self.kernels.pointwise;
-            let exact = (rows.len() - 1) * y_pitch + columns;
-            let pixels = if kernel.takes(exact) { exact } else { exact.next_multiple_of(kernel.isa.lanes()) };
-            let spec = pointwise::Spec { pixels, weights, bias, x, y, shift: 0, epilogue };
+            let pixels = kernel.least((rows.len() - 1) * deal.pitch + columns);
+            let moved = pointwise::Rows { count: rows.len(), columns, x_pitch: deal.pitch, y_pitch };
+            let rows = (deal.pitch != y_pitch).then_some(moved);
+            let spec = pointwise::Spec { pixels, weights, bias, x, y, shift: 0, rows, epilogue };
             return Ok(pointwise::Call::new(kernel, spec)?.into());
         }
         let rows = rows.len();

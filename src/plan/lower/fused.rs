@@ -211,6 +211,7 @@ impl Lower<'_, '_> {
                 x: x.clone(),
                 y: &y,
                 shift: 0,
+                rows: None,
                 epilogue: Epilogue { first: tile.acts[0], residual: None, last: tile.acts[1] },
             };
             calls.push(pointwise::Call::new(self.kernels.pointwise, spec)?.into());
@@ -290,6 +291,7 @@ impl Lower<'_, '_> {
                     x: x.clone(),
                     y: y.offsets(),
                     shift: 0,
+                    rows: None,
                     epilogue,
                 };
                 calls.push(pointwise::Call::new(self.kernels.pointwise, spec)?.into());
