@@ -26,7 +26,9 @@ import numpy as np
 from convert import convert
 
 HERE = Path(__file__).resolve().parent
-PEERS = ["flgc", "onnxruntime", "openvino-f32", "openvino-default", "litert", "mnn", "ncnn", "tract", "rten"]
+# flgc as it chooses for itself, and, on a CPU with AVX-512, without that.
+OWN = {"flgc": [], "flgc-avx2": ["--isa", "avx2"]}
+PEERS = [*OWN, "onnxruntime", "openvino-f32", "openvino-default", "litert", "mnn", "ncnn", "tract", "rten"]
 NETWORKS = ["mobilenet_v2_flgc8.masked", "mobilenet_v2_flgc8.split", "mobilenet_v2_flgc8.padded", "mobilenet_v2", "shufflenet_v2_x1_0",
             "resnet50_flgc8_dw.masked", "resnet50_flgc8_dw.split", "resnet50_flgc8_dw.padded", "resnet50", "resnext50_32x4d"]
 # A share of time that others took, above which a round is noisy.
@@ -73,19 +75,21 @@ def measure(command, core, tries):
     return dict(result, noise=round(noise, 3))
 
 
-def flgc(programs, model, args, given, expected, checked):
+def flgc(programs, model, options, args, given, expected, checked):
     """As a worker's answer; the output is compared once."""
-    command = [programs / "flgc-bench", f"{model}.flgc", "--core", args.core, "--format", "json"]
+    command = [programs / "flgc-bench", f"{model}.flgc", "--core", args.core, "--format", "json", *options]
     result = measure(command, args.core, args.tries)
-    if model not in checked:
+    key = (model, *options)
+    if key not in checked:
         with tempfile.TemporaryDirectory() as folder:
             np.save(f"{folder}/x.npy", given)
-            subprocess.run([programs / "flgc-run", f"{model}.flgc", "--tensor", f"{folder}/x.npy", "--output", f"{folder}/y.npy"], check=True, capture_output=True)
+            command = [programs / "flgc-run", f"{model}.flgc", "--tensor", f"{folder}/x.npy", "--output", f"{folder}/y.npy", *options]
+            subprocess.run(command, check=True, capture_output=True)
             y = np.load(f"{folder}/y.npy").reshape(-1)
-        checked[model] = float(np.abs(y - expected).max() / np.abs(expected).max())
+        checked[key] = float(np.abs(y - expected).max() / np.abs(expected).max())
     latency = result["latency_ms"]
     return {"median": latency["p50"], "min": latency["min"], "cold_ms": result["cold_start_ms"], "rss_mb": result["peak_rss_bytes"] / 2**20,
-            "error": checked[model], "noise": result["noise"], "peak_gflops": result["peak_gflops"], "isa": result["isa"]}
+            "error": checked[key], "noise": result["noise"], "peak_gflops": result["peak_gflops"], "isa": result["isa"]}
 
 
 def machine(programs):
@@ -118,6 +122,8 @@ def main():
     peers, networks = args.peers.split(","), args.networks.split(",")
     record = json.loads(args.results.read_text()) if args.results.exists() else {"results": {}}
     record["machine"] = machine(programs)
+    if not record["machine"]["avx512"]:
+        peers = [peer for peer in peers if peer != "flgc-avx2"]
     record["work"] = {name: {"macs": work["macs"]} for name, work in json.loads((args.networks_folder / "models.json").read_text()).items()}
     given = np.fromfile(args.networks_folder / "input.bin", np.float32).reshape(1, 3, 224, 224)
     checked = {}
@@ -132,8 +138,8 @@ def main():
                 try:
                     model = convert(peer, source, converted, programs)
                     tail = [args.networks_folder / "input.bin", reference, args.seconds, args.min_runs]
-                    if peer == "flgc":
-                        result = flgc(programs, model, args, given, np.fromfile(reference, np.float32), checked)
+                    if peer in OWN:
+                        result = flgc(programs, model, OWN[peer], args, given, np.fromfile(reference, np.float32), checked)
                     else:
                         worker = [programs / "rust_peers", peer, source] if peer in ("tract", "rten") else [sys.executable, HERE / "workers.py", peer, model]
                         result = measure([*worker, *tail], args.core, args.tries)

@@ -13,7 +13,7 @@ import onnx
 def convert(peer, source, folder, programs):
     """The path, without its ending, of `source` (an ONNX file) in the form that `peer` loads, made in `folder` unless it is there."""
     target = Path(folder) / source.stem
-    if peer == "flgc":
+    if peer.startswith("flgc"):
         return make(target, ".flgc", lambda out: run([programs / "flgc-import", source, "-o", out]))
     if peer == "mnn":
         # The converter's native entry: the script `mnnconvert` installs a telemetry package and tries to upload statistics.

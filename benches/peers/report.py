@@ -14,7 +14,7 @@ matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.hashsalt": "flgc", "svg.fonttype": "none"})
 import matplotlib.pyplot as plt
 
-from bench import NETWORKS, PEERS, QUIET
+from bench import NETWORKS, OWN, PEERS, QUIET
 
 TITLES = {"mobilenet_v2_flgc8": "MobileNetV2, FLGC G=8", "mobilenet_v2": "MobileNetV2", "shufflenet_v2_x1_0": "ShuffleNetV2 x1.0",
           "resnet50_flgc8_dw": "ResNet50, FLGC G=8, depthwise", "resnet50": "ResNet50", "resnext50_32x4d": "ResNeXt50 32x4d"}
@@ -52,9 +52,13 @@ def tables(record, isa):
     networks = [network for network in NETWORKS if any(key.startswith(network + "|") for key in results)]
     value = lambda network, peer, field: summary(results.get(f"{network}|{peer}", {"rounds": []}), field)
     shown = lambda x, digits: "" if x is None else f"{x:.{digits}f}"
-    peak = statistics.median(r["peak_gflops"] for key, cell in results.items() if key.endswith("|flgc") for r in cell["rounds"])
+    peaks = {}
+    for own in OWN:
+        found = [r["peak_gflops"] for key, cell in results.items() if key.endswith("|" + own) for r in cell["rounds"]]
+        if found:
+            peaks[own] = statistics.median(found)
 
-    print(f"{machine['cpu']}, {isa}, peak of one core {peak:.0f} GFLOP/s; {machine['rustc']}; commit {machine['commit']}; {machine['date']}. "
+    print(f"{machine['cpu']}, {isa}, peak of one core {peaks['flgc']:.0f} GFLOP/s; {machine['rustc']}; commit {machine['commit']}; {machine['date']}. "
           + ", ".join(f"{name} {version}" for name, version in machine["versions"].items()) + ".\n")
     rows = lambda field, digits: [[network, *(shown(value(network, peer, field), digits) for peer in peers)] for network in networks]
     print("Latency, ms:\n")
@@ -74,14 +78,17 @@ def tables(record, isa):
             continue
         ours = cells["flgc"][0]
         macs = next(work["macs"] for name, work in record["work"].items() if name.split(".")[0] == base)
-        f32 = {peer: cell for peer, cell in cells.items() if peer not in ("flgc", "openvino-default")}
+        f32 = {peer: cell for peer, cell in cells.items() if peer not in (*OWN, "openvino-default")}
         fastest = min(f32, key=lambda peer: f32[peer][0], default=None)
-        line = [TITLES[base], f"{macs / 1e6:.1f}", f"{ours:.2f}", f"{100 * 2e-6 * macs / ours / peak:.0f} %"]
+        line = [TITLES[base], f"{macs / 1e6:.1f}"]
+        for own, peak in peaks.items():
+            line += [f"{cells[own][0]:.2f}", f"{100 * 2e-6 * macs / cells[own][0] / peak:.0f} %"]
         line += [f"{fastest} {f32[fastest][0]:.2f}", f"{f32[fastest][0] / ours:.2f}x"] if fastest else ["", ""]
         default = cells.get("openvino-default")
         lines.append(line + ([f"{default[0]:.2f}", f"{default[0] / ours:.2f}x"] if default else ["", ""]))
     print("Each network in each peer's best encoding:\n")
-    table(["network", "multiply-adds, M", "flgc, ms", "of the peak", "fastest f32 peer, ms", "", "OpenVINO's default, ms", ""], lines)
+    own_columns = [title for own in peaks for title in (f"{own}, ms", "of the peak")]
+    table(["network", "multiply-adds, M", *own_columns, "fastest f32 peer, ms", "", "OpenVINO's default, ms", ""], lines)
     print("Cold start (load and first output; flgc's includes the start of the process), ms:\n")
     table(["network", *peers], rows("cold_ms", 0))
     print("Peak resident memory (of Python peers with the interpreter and numpy), MB:\n")
@@ -102,7 +109,7 @@ def chart(best, path):
                                 height_ratios=[len(cells) + 1 for cells in best.values()])
     for axis, (base, cells) in zip([axes] if len(best) == 1 else axes, best.items()):
         order = sorted(cells, key=lambda peer: cells[peer][0], reverse=True)
-        bars = axis.barh(order, [cells[peer][0] for peer in order], color=["#d9480f" if peer == "flgc" else "#748ca5" for peer in order])
+        bars = axis.barh(order, [cells[peer][0] for peer in order], color=["#d9480f" if peer in OWN else "#748ca5" for peer in order])
         axis.bar_label(bars, [f"{cells[peer][0]:.2f} ms" for peer in order], padding=3, fontsize=8)
         axis.set_title(TITLES[base], loc="left", fontsize=10)
         axis.tick_params(labelsize=8)
