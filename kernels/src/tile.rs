@@ -220,7 +220,7 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
 
     /// To other rows. There is no residual.
     #[inline(always)]
-    pub(crate) fn to_rows(self, rows: Option<Rows>) -> Self {
+    pub(crate) fn with_rows(self, rows: Option<Rows>) -> Self {
         Self { rows, ..self }
     }
 
@@ -239,7 +239,7 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
             match (clamped(self.first), self.residual, clamped(self.last)) {
                 (Some(first), None, _) if self.rows.is_none() => self.each(acc, at, first),
                 (None, None, _) if let (Leaky { slope }, None) = (self.first, self.rows) => {
-                    self.each(acc, at, Leaky { slope })
+                    self.each(acc, at, Leaky { slope });
                 }
                 (None, None, _) if self.first == HardSwish && self.rows.is_none() => self.each(acc, at, HardSwish),
                 (_, Some(residual), Some(last)) if self.first == Activation::None => {

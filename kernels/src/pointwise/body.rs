@@ -24,7 +24,7 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let finish = Finish::new(s, &call.y, &call.epilogue, weights, arena).to_rows(call.rows);
+        let finish = Finish::new(s, &call.y, &call.epilogue, weights, arena).with_rows(call.rows);
         let all = call.pixels / S::LANES;
         let tail = match call.pixels % S::LANES {
             0 => NO_TAIL,

@@ -234,7 +234,7 @@ mod tests {
             restore(&path, &mut other).unwrap();
             let picture = pictures(&mut rng);
             let expected = network.forward(&picture, SIZE, false).concat();
-            let mut agrees = |other: &mut MobileNet<f32>| {
+            let agrees = |other: &mut MobileNet<f32>| {
                 let found = other.forward(&picture, SIZE, false).concat();
                 let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
                 found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-4 * largest)
