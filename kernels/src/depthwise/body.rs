@@ -60,7 +60,7 @@ pub(super) fn is_five(window: &Window) -> bool {
 /// # Safety
 /// As for [`crate::call::Run::run`]; the call is what [`is_three`] or [`is_five`] says, with this stride.
 #[inline(always)]
-pub(super) unsafe fn own<S: Variant, const K: usize, const STRIDE: usize>(
+pub(super) unsafe fn own<S: Variant<Half: Variant>, const K: usize, const STRIDE: usize>(
     s: S,
     call: &Call,
     weights: *const f32,
@@ -81,49 +81,38 @@ const BLOCK: usize = 4096;
 /// # Safety
 /// As for [`own`].
 #[inline(always)]
-unsafe fn planes<S: Variant, E: Ending<S>, const K: usize, const STRIDE: usize>(
+unsafe fn planes<S, E, const K: usize, const STRIDE: usize>(
     s: S,
     call: &Call,
     weights: *const f32,
     arena: *mut f32,
     ending: E,
-) {
-    let width = if STRIDE == DEALT { call.input.width / 2 } else { call.input.width } as isize;
-    let pad = call.window.pad[1] as isize;
+) where
+    S: Variant<Half: Variant>,
+    E: Ending<S> + Ending<S::Half>,
+{
     let (channels, block) = (call.y.len(), (BLOCK / call.input.len()).max(1));
     for begin in (0..channels).step_by(block) {
-        let channels = begin..channels.min(begin + block);
-        let mut strips = strips(call.output.width, S::LANES).peekable();
-        while let Some(column) = strips.next() {
-            // Of dealt rows, the column of the odd ones.
-            let left =
-                |column: usize| if STRIDE == DEALT { column as isize - 1 } else { (column * STRIDE) as isize - pad };
-            let ends = |column: usize, columns: usize| left(column) + columns as isize <= width;
-            let columns = if STRIDE == DEALT { S::LANES + 1 } else { (S::LANES - 1) * STRIDE + K };
-            let is_whole = |column: usize| left(column) >= 0 && ends(column, columns);
-            let mut last = column;
-            while let Some(next) = strips.next_if(|&next| K == 3 && is_whole(column) && is_whole(next)) {
-                last = next;
-            }
-            let strip =
-                Strip { call, weights, arena, column, last, left: left(column), channels: channels.clone(), ending };
-            // SAFETY: the loads stay within rows of the input, or with `SIDES` within whole vectors of its columns: all lanes do, or those that the masks leave.
-            unsafe {
-                // With the usual padding, what is missing at the edges of an image belongs to one load each.
-                let edges = K == 3 && S::EDGES && E::USUAL;
-                match (strip.left, ends(column, columns)) {
-                    (0.., true) => s.run::<_, K, STRIDE, 0>(&strip),
-                    (-1, true) if edges => s.run::<_, K, STRIDE, FIRST>(&strip),
-                    (0.., false) if edges && (STRIDE == DEALT || STRIDE == 1 && ends(column, S::LANES + 1)) => {
-                        s.run::<_, K, STRIDE, LAST>(&strip);
-                    }
-                    (-1, false)
-                        if edges && (STRIDE == DEALT || STRIDE == 1 && call.output.width <= call.input.width) =>
-                    {
-                        s.run::<_, K, STRIDE, SIDES>(&strip);
-                    }
-                    _ => s.run::<_, K, STRIDE, ALL>(&strip),
-                }
+        let strip = Strip {
+            call,
+            weights,
+            arena,
+            column: 0,
+            last: 0,
+            left: 0,
+            channels: begin..channels.min(begin + block),
+            ending,
+        };
+        // What is left of a row may fit in half a vector.
+        let rest = call.output.width % S::LANES;
+        let half = S::HALVES && rest > 0 && rest <= S::Half::LANES;
+        let whole = call.output.width - if half { rest } else { 0 };
+        // SAFETY: the caller's promise.
+        unsafe {
+            strip.side_by_side::<S, K, STRIDE>(s, strips(whole, S::LANES));
+            if half {
+                let last = call.output.width.saturating_sub(S::Half::LANES);
+                strip.side_by_side::<S::Half, K, STRIDE>(s.half(), std::iter::once(last));
             }
         }
     }
@@ -150,7 +139,65 @@ pub(super) struct Strip<'a, E> {
     ending: E,
 }
 
-impl<E> Strip<'_, E> {
+impl<E: Copy> Strip<'_, E> {
+    /// Strips that begin at `columns`, of the same channels.
+    ///
+    /// # Safety
+    /// As for [`own`]; each is a vector of output columns.
+    #[inline(always)]
+    unsafe fn side_by_side<S: Variant, const K: usize, const STRIDE: usize>(
+        &self,
+        s: S,
+        columns: impl Iterator<Item = usize>,
+    ) where
+        E: Ending<S>,
+    {
+        let Self { call, weights, arena, ending, .. } = *self;
+        let width = if STRIDE == DEALT { call.input.width / 2 } else { call.input.width } as isize;
+        let pad = call.window.pad[1] as isize;
+        let mut strips = columns.peekable();
+        while let Some(column) = strips.next() {
+            // Of dealt rows, the column of the odd ones.
+            let left =
+                |column: usize| if STRIDE == DEALT { column as isize - 1 } else { (column * STRIDE) as isize - pad };
+            let ends = |column: usize, columns: usize| left(column) + columns as isize <= width;
+            let columns = if STRIDE == DEALT { S::LANES + 1 } else { (S::LANES - 1) * STRIDE + K };
+            let is_whole = |column: usize| left(column) >= 0 && ends(column, columns);
+            let mut last = column;
+            while let Some(next) = strips.next_if(|&next| K == 3 && is_whole(column) && is_whole(next)) {
+                last = next;
+            }
+            let strip = Strip {
+                call,
+                weights,
+                arena,
+                column,
+                last,
+                left: left(column),
+                channels: self.channels.clone(),
+                ending,
+            };
+            // SAFETY: the loads stay within rows of the input, or with `SIDES` within whole vectors of its columns: all lanes do, or those that the masks leave.
+            unsafe {
+                // With the usual padding, what is missing at the edges of an image belongs to one load each.
+                let edges = K == 3 && S::EDGES && E::USUAL;
+                match (strip.left, ends(column, columns)) {
+                    (0.., true) => s.run::<_, K, STRIDE, 0>(&strip),
+                    (-1, true) if edges => s.run::<_, K, STRIDE, FIRST>(&strip),
+                    (0.., false) if edges && (STRIDE == DEALT || STRIDE == 1 && ends(column, S::LANES + 1)) => {
+                        s.run::<_, K, STRIDE, LAST>(&strip);
+                    }
+                    (-1, false)
+                        if edges && (STRIDE == DEALT || STRIDE == 1 && call.output.width <= call.input.width) =>
+                    {
+                        s.run::<_, K, STRIDE, SIDES>(&strip);
+                    }
+                    _ => s.run::<_, K, STRIDE, ALL>(&strip),
+                }
+            }
+        }
+    }
+
     /// # Safety
     /// As for [`own`]; with `MASKS` zero, all lanes of all loads lie in the image.
     #[inline(always)]
