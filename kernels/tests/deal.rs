@@ -23,7 +23,7 @@ proptest! {
             let x: Planes = (0..planes).map(|_| random.below(50) as u32).collect::<Vec<_>>().into();
             let begin = 50 + (rows - 1) * x_step + width * stride + gaps.2;
             let before = random.floats(begin + planes * y_stride);
-            let spec = Spec { rows, columns, stride, x_step, y_pitch, y_stride, x, y: begin as u32 };
+            let spec = Spec { rows, columns, stride, x_step, y_pitch, y_stride, odd: None, x, y: begin as u32 };
             let after = run(Call::new(kernel, spec.clone()).unwrap(), &weights(&[]), &before);
 
             let mut touched = Vec::new();
@@ -31,6 +31,37 @@ proptest! {
                 for row in 0..rows {
                     let to = begin + plane * y_stride + row * y_pitch;
                     let from = |column: usize| before[x as usize + row * x_step + column * stride];
+                    let expected: Vec<f32> = (0..columns).map(from).collect();
+                    assert_same_bits(&after[to..to + columns], &expected, kernel.name);
+                    touched.push(to..to + width);
+                }
+            }
+            assert_untouched(&before, &after, touched.into_iter(), kernel.name);
+        });
+    }
+
+    #[test]
+    fn the_columns_between_go_where_they_would_go_alone(
+        planes in 0usize..5, rows in 1usize..6, columns in 1usize..70, in_rows: bool, gaps in (0usize..4, 0usize..4, 0usize..4), seed: u64,
+    ) {
+        each(deal::available(), |kernel| {
+            let mut random = Random(seed);
+            let width = columns.max(kernel.isa.lanes());
+            let x_step = random.below(3 * width);
+            let (y_pitch, last) = if in_rows { (2 * width + gaps.0 + gaps.1, width) } else { (columns + gaps.0, 0) };
+            let y_stride = (rows - 1) * y_pitch + last + gaps.0 + width + gaps.1;
+            let odd = if in_rows { width + gaps.0 } else { planes * y_stride + gaps.0 };
+            let x: Planes = (0..planes).map(|_| random.below(50) as u32).collect::<Vec<_>>().into();
+            let begin = 51 + (rows - 1) * x_step + width * 2 + gaps.2;
+            let before = random.floats(begin + odd + planes * y_stride + 1);
+            let both = Spec { rows, columns, stride: 2, x_step, y_pitch, y_stride, odd: Some(odd), x, y: begin as u32 };
+            let after = run(Call::new(kernel, both.clone()).unwrap(), &weights(&[]), &before);
+
+            let mut touched = Vec::new();
+            for (plane, &x) in both.x.offsets().iter().enumerate() {
+                for (row, part) in (0..rows).flat_map(|row| [(row, 0), (row, 1)]) {
+                    let to = begin + plane * y_stride + row * y_pitch + part * odd;
+                    let from = |column: usize| before[x as usize + row * x_step + column * 2 + part];
                     let expected: Vec<f32> = (0..columns).map(from).collect();
                     assert_same_bits(&after[to..to + columns], &expected, kernel.name);
                     touched.push(to..to + width);
@@ -52,6 +83,7 @@ fn wrong_shapes_are_refused() {
             x_step: 100,
             y_pitch,
             y_stride,
+            odd: None,
             x: vec![0, 7].into(),
             y: 2000,
         };
@@ -63,6 +95,16 @@ fn wrong_shapes_are_refused() {
         assert!(refused(spec(2, lanes, 2, lanes - 1, 2 * lanes)));
         assert!(refused(spec(2, lanes, 2, lanes, 2 * lanes - 1)));
         assert!(refused(spec(2, 1, 2, 1, lanes)), "a narrow row overruns");
+        let between =
+            |stride, y_pitch, odd| Spec { odd: Some(odd), ..spec(2, lanes, stride, y_pitch, y_pitch + 2 * lanes) };
+        assert!(!refused(between(2, lanes, 6 * lanes)));
+        assert!(!refused(between(2, 2 * lanes, lanes)));
+        assert!(refused(between(1, 2 * lanes, lanes)));
+        assert!(refused(between(3, 2 * lanes, lanes)));
+        assert!(refused(between(2, lanes, 6 * lanes - 1)), "within the other planes");
+        assert!(refused(between(2, 2 * lanes, lanes - 1)), "within the other columns");
+        assert!(refused(between(2, 2 * lanes, lanes + 1)), "beyond the row");
+        assert!(refused(between(2, lanes, usize::MAX)));
         for huge in [1 << 32, 1 << 63, usize::MAX] {
             assert!(refused(spec(huge, lanes, 2, lanes, 2 * lanes)));
             assert!(refused(spec(2, huge, 2, huge, 2 * lanes)));

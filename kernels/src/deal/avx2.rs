@@ -3,8 +3,12 @@
 use super::{Call, Kernel, body};
 use crate::{Isa, simd::Avx2};
 
-pub(super) static KERNEL: Kernel =
-    Kernel { name: "f32-deal-1x8-avx2", isa: Isa::Avx2, by_stride: [run::<1>, run::<2>, run::<0>] };
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "f32-deal-1x8-avx2",
+    isa: Isa::Avx2,
+    by_stride: [run::<1>, run::<2>, run::<0>],
+    both: run::<{ body::BOTH }>,
+};
 
 /// # Safety
 /// As for [`body::run`], and the CPU has the features of the variant.

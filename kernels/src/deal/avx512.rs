@@ -3,8 +3,12 @@
 use super::{Call, Kernel, body};
 use crate::{Isa, simd::Avx512};
 
-pub(super) static KERNEL: Kernel =
-    Kernel { name: "f32-deal-1x16-avx512", isa: Isa::Avx512, by_stride: [run::<1>, run::<2>, run::<0>] };
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "f32-deal-1x16-avx512",
+    isa: Isa::Avx512,
+    by_stride: [run::<1>, run::<2>, run::<0>],
+    both: run::<{ body::BOTH }>,
+};
 
 /// # Safety
 /// As for [`body::run`], and the CPU has the features of the variant.

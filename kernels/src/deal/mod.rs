@@ -1,4 +1,5 @@
-//! Every `stride`-th column of some rows, as planes of their own: `y[t][r * y_pitch + c] = x[t][r * x_step + c * stride]`.
+//! Every `stride`-th column of some rows, as planes of their own: `y[t][r * y_pitch + c] = x[t][r * x_step + c * stride]`, and with a stride of two the columns
+//! between likewise.
 //!
 //! What a convolution with stride reads lies apart: each vector of inputs is two loads of which half is thrown away, for each tile of filters anew. So a block
 //! of its input is dealt once, into scratch memory that stays in cache, for all filters; over the dealt planes the convolution has a stride of one. A row of
@@ -27,6 +28,8 @@ pub struct Kernel {
     pub isa: Isa,
     /// The entries for a stride of one, of two, and any.
     by_stride: [Entry; 3],
+    /// For a stride of two and the columns between.
+    both: Entry,
 }
 
 /// Every variant in this build, fastest first.
@@ -58,6 +61,8 @@ pub struct Spec {
     pub y_pitch: usize,
     /// Floats from one dealt plane to the next.
     pub y_stride: usize,
+    /// With a stride of two: how far behind the dealt columns those between them are dealt, either behind all planes or in the same rows.
+    pub odd: Option<usize>,
     /// The offset of each plane's first input.
     pub x: Planes,
     /// The offset of the first dealt plane.
@@ -81,12 +86,14 @@ impl Call {
     /// If there is no row, no column or no stride, a plane's rows overlap each other or the next plane, or a plane does not fit in the arena.
     pub fn new(kernel: &'static Kernel, spec: Spec) -> Result<Self, CallError> {
         let shape = |what, found, expected| Err(CallError::Shape { what, found, expected });
-        let Spec { rows, columns, stride, x_step, y_pitch, y_stride, .. } = spec;
+        let Spec { rows, columns, stride, x_step, y_pitch, y_stride, odd, .. } = spec;
         if rows == 0 || columns == 0 {
             return shape("the number of rows and columns", 0, "at least one");
         }
         let entry = match stride {
             0 => return shape("the stride", 0, "at least one"),
+            2 if odd.is_some() => kernel.both,
+            _ if odd.is_some() => return shape("the stride", stride, "two, with the columns between"),
             1 => kernel.by_stride[0],
             2 => kernel.by_stride[1],
             _ => kernel.by_stride[2],
@@ -114,6 +121,13 @@ impl Call {
                 "at least a plane with its overrun, and all within 2^32 floats",
             );
         }
+        if let Some(odd) = odd {
+            let behind = odd >= spec.x.offsets().len() * y_stride;
+            let in_rows = odd >= vectors && y_pitch.checked_sub(vectors).is_some_and(|last| odd <= last);
+            if u32::try_from(odd).is_err() || !behind && !in_rows {
+                return shape("the place of the columns between", odd, "behind all dealt planes, or within their rows");
+            }
+        }
         Ok(Self { kernel, entry, written, read, spec })
     }
 
@@ -126,14 +140,15 @@ impl Call {
 
 impl Run for Call {
     fn extents(&self, extents: &mut Extents) -> Result<(), CallError> {
-        let Spec { x, y, y_stride, .. } = &self.spec;
+        let Spec { x, y, y_stride, odd, .. } = &self.spec;
         extents.read(x, 0, self.read as i64)?;
         let Some(last) = x.offsets().len().checked_sub(1) else { return Ok(()) };
-        extents.write(&[*y], 0, (last * y_stride + self.written) as i64)
+        extents.write(&[*y], 0, (last * y_stride + self.written + odd.unwrap_or(0)) as i64)
     }
 
     fn cost(&self) -> u64 {
-        (self.written * self.spec.x.offsets().len()) as u64
+        let columns = if self.spec.odd.is_some() { 2 } else { 1 };
+        (self.written * self.spec.x.offsets().len() * columns) as u64
     }
 
     unsafe fn run(&self, _weights: *const f32, arena: *mut f32) {

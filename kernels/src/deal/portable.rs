@@ -3,8 +3,12 @@
 use super::{Call, Kernel, body};
 use crate::{Isa, simd::Portable};
 
-pub(super) static KERNEL: Kernel =
-    Kernel { name: "f32-deal-1x8-portable", isa: Isa::Portable, by_stride: [run::<1>, run::<2>, run::<0>] };
+pub(super) static KERNEL: Kernel = Kernel {
+    name: "f32-deal-1x8-portable",
+    isa: Isa::Portable,
+    by_stride: [run::<1>, run::<2>, run::<0>],
+    both: run::<{ body::BOTH }>,
+};
 
 /// # Safety
 /// As for [`body::run`].

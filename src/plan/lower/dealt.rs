@@ -106,7 +106,9 @@ impl Lower<'_, '_> {
         let phases = Phases::of(conv);
         let mut calls = Vec::with_capacity(phases.count[0] * phases.count[1]);
         for a in 0..phases.count[0] {
-            for b in 0..phases.count[1] {
+            // With a stride of two, both phases of columns at once.
+            let both = (conv.stride[1], phases.count[1]) == (2, 2);
+            for b in 0..if both { 1 } else { phases.count[1] } {
                 // The first tap of a phase is the one of its own number.
                 let first = from.offsets().iter().skip(a * conv.kernel[1] + b).step_by(conv.taps());
                 let x: Vec<u32> = first.map(|&offset| offset + (rows.start * x_step) as u32).collect();
@@ -119,6 +121,7 @@ impl Lower<'_, '_> {
                     x_step,
                     y_pitch: deal.pitch,
                     y_stride: deal.scratch.stride,
+                    odd: both.then_some(x.len() * deal.scratch.stride),
                     y: (base + phase * x.len() * deal.scratch.stride) as u32,
                     x: list(x),
                 };

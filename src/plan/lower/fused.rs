@@ -169,20 +169,18 @@ impl Lower<'_, '_> {
         if x.offsets().is_empty() {
             return Ok(());
         }
-        // One after the other: a narrow row of even columns overruns.
-        for (columns, from, to) in [(width.div_ceil(2), 0, 0), (width / 2, 1, dealt.odd)] {
-            let spec = deal::Spec {
-                rows: band.input.len(),
-                columns,
-                stride: 2,
-                x_step: pitch,
-                y_pitch: dealt.pitch,
-                y_stride: dealt.scratch.stride,
-                x: moved(&x, from),
-                y: (begin + to) as u32,
-            };
-            sets.push(CallSet::new(vec![deal::Call::new(self.kernels.deal, spec)?.into()])?);
-        }
+        let spec = deal::Spec {
+            rows: band.input.len(),
+            columns: width.div_ceil(2),
+            stride: 2,
+            x_step: pitch,
+            y_pitch: dealt.pitch,
+            y_stride: dealt.scratch.stride,
+            odd: Some(dealt.odd),
+            x,
+            y: begin as u32,
+        };
+        sets.push(CallSet::new(vec![deal::Call::new(self.kernels.deal, spec)?.into()])?);
         Ok(())
     }
 
