@@ -354,18 +354,14 @@ impl Call {
     }
 }
 
-/// How two parts of a set are run at the same time: by threads of the caller's choice.
-pub trait Fork: Sync {
-    /// Runs both, in any order or at the same time, and returns when both are done.
-    fn join(&self, a: impl FnOnce() + Send, b: impl FnOnce() + Send);
-}
-
 /// Calls that may run in any order or at the same time: no output overlaps another call's output or any input.
 #[derive(Debug)]
 pub struct CallSet {
     calls: Box<[Call]>,
-    /// Sum of the costs up to and including each call.
-    cost: Box<[u64]>,
+    /// The sum of the calls' costs.
+    cost: u64,
+    /// For each call the sum of the costs before it and of those up to its end: twice where its middle lies.
+    middles: Box<[u64]>,
     arena_end: usize,
     weights_end: usize,
 }
@@ -378,15 +374,16 @@ impl CallSet {
     /// would lie outside any arena.
     pub fn new(calls: Vec<Call>) -> Result<Self, CallError> {
         let mut extents = Extents::default();
-        let mut total = 0;
-        let mut cost = Vec::with_capacity(calls.len());
+        let mut cost = 0;
+        let mut middles = Vec::with_capacity(calls.len());
         for call in &calls {
             call.as_run().extents(&mut extents)?;
-            total += call.as_run().cost();
-            cost.push(total);
+            let begin = cost;
+            cost += call.as_run().cost();
+            middles.push(begin + cost);
         }
         let weights_end = usize::try_from(extents.weights_end).unwrap_or(usize::MAX);
-        Ok(Self { calls: calls.into(), cost: cost.into(), arena_end: extents.check()?, weights_end })
+        Ok(Self { calls: calls.into(), cost, middles: middles.into(), arena_end: extents.check()?, weights_end })
     }
 
     /// Adds everything that the calls touch.
@@ -395,8 +392,8 @@ impl CallSet {
     }
 
     /// The sum of the calls' costs.
-    pub(crate) fn cost(&self) -> u64 {
-        self.cost.last().copied().unwrap_or(0)
+    pub(crate) const fn cost(&self) -> u64 {
+        self.cost
     }
 
     /// The calls, in order.
@@ -411,7 +408,7 @@ impl CallSet {
         self.arena_end
     }
 
-    fn check(&self, weights: &Weights, arena: &Arena) {
+    pub(crate) fn check(&self, weights: &Weights, arena: &Arena) {
         assert!(self.arena_end <= arena.len(), "calls made for a larger arena");
         assert!(self.weights_end <= weights.len(), "calls made for other weights");
     }
@@ -437,42 +434,27 @@ impl CallSet {
         }
     }
 
-    /// Runs all calls in `parts` parts of about equal cost through `fork`. The outputs are the same bits as those of [`CallSet::run`].
-    ///
-    /// # Panics
-    /// If the calls were made for a larger arena or other weights.
-    pub fn run_parts(&self, parts: usize, fork: &impl Fork, weights: &Weights, arena: &mut Arena) {
-        self.check(weights, arena);
-        let shared = Shared { weights: weights.as_slice().as_ptr(), arena: arena.as_mut_ptr() };
-        self.run_range(0..self.calls.len(), parts, fork, &shared);
-    }
-
-    fn run_range(&self, range: Range<usize>, parts: usize, fork: &impl Fork, shared: &Shared) {
-        if parts <= 1 || range.len() <= 1 {
-            for call in &self.calls[range] {
-                // SAFETY: both are large enough (checked by the caller); ranges are disjoint and calls independent (`CallSet::new`), so what this
-                // call writes no other thread touches.
-                unsafe { call.run(shared.weights, shared.arena) }
+    /// One of `of` parts of the calls, of about equal cost: a call belongs to the part that has its middle.
+    fn part(&self, part: usize, of: usize) -> Range<usize> {
+        let begin = |part: usize| match part {
+            0 => 0,
+            part if part >= of => self.calls.len(),
+            part => {
+                let target = 2 * u128::from(self.cost) * part as u128;
+                self.middles.partition_point(|&middle| u128::from(middle) * of as u128 <= target)
             }
-            return;
+        };
+        begin(part)..begin(part + 1)
+    }
+
+    /// Runs one of `of` parts of the calls, which together are all of them.
+    ///
+    /// # Safety
+    /// As for [`CallSet::run_unchecked`], of the calls of this part.
+    pub(crate) unsafe fn run_part(&self, [part, of]: [usize; 2], weights: *const f32, arena: *mut f32) {
+        for call in &self.calls[self.part(part, of)] {
+            // SAFETY: the caller's promise.
+            unsafe { call.run(weights, arena) }
         }
-        let before = if range.start == 0 { 0 } else { self.cost[range.start - 1] };
-        let total = self.cost[range.end - 1] - before;
-        let left = parts / 2;
-        let target = before + (u128::from(total) * left as u128 / parts as u128) as u64;
-        let middle = range.start + self.cost[range.clone()].partition_point(|&cost| cost <= target);
-        fork.join(
-            || self.run_range(range.start..middle, left, fork, shared),
-            || self.run_range(middle..range.end, parts - left, fork, shared),
-        );
     }
 }
-
-/// The two blocks, as seen by every thread of a run.
-struct Shared {
-    weights: *const f32,
-    arena: *mut f32,
-}
-
-// SAFETY: the pointers are used only by `run_range`, whose threads touch disjoint parts.
-unsafe impl Sync for Shared {}

@@ -6,7 +6,7 @@
 //!
 //! * [`Arena`] holds every activation of a run, [`Weights`] all packed weights; both are addressed by offsets in floats.
 //! * A family's `Call` (say [`pointwise::Call`]) is made by a constructor that proves every offset; a [`CallSet`] proves that its calls
-//!   may run in any order or at the same time. After that, running is safe for the caller and unchecked inside.
+//!   may run in any order or at the same time; a [`Team`] of threads does that. After that, running is safe for the caller and unchecked inside.
 //! * Each family is one generic body over a small vector trait, instantiated for each instruction set ([`Isa`]).
 //!
 //! | family | computes | variants |
@@ -51,15 +51,17 @@ pub mod resize;
 mod simd;
 pub mod softmax;
 pub mod spatial;
+mod team;
 mod tile;
 mod window;
 pub mod winograd;
 
 pub use activation::{Activation, Epilogue};
 pub use block::{Arena, Weights, WeightsBuilder};
-pub use call::{Call, CallError, CallSet, Fork, Planes};
+pub use call::{Call, CallError, CallSet, Planes};
 pub use denormals::with_denormals_flushed;
 pub use isa::{Isa, UnknownIsa};
+pub use team::{Helper, Leader, Team};
 pub use window::{Image, Window};
 
 /// Planes start at multiples of this many floats (64 bytes: a cache line and the widest vector), and a plane is padded to a multiple of it.

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use flgc_kernels::{
-    Arena, Call, CallError, CallSet, Epilogue, Fork, chain,
+    Arena, Call, CallError, CallSet, Epilogue, Team, Weights, chain,
     pointwise::{self, Spec},
 };
 
@@ -56,7 +56,7 @@ fn chains_use_their_scratch_memory_again_and_give_what_their_calls_give() {
     // Each call adds one: bias one, weight one.
     let expected: Vec<f32> = (0..64).map(|i| i as f32 + 2.0).collect();
     assert_eq!(&arena.as_slice()[200..264], expected);
-    set.run_parts(2, &Threads, &weights, &mut arena);
+    run_together(&[set], 2, &weights, &mut arena);
     assert_eq!(&arena.as_slice()[200..264], expected);
 }
 
@@ -99,19 +99,21 @@ fn fewer_weights_are_refused() {
 #[should_panic(expected = "larger arena")]
 fn a_smaller_arena_is_refused_in_parts() {
     let set = CallSet::new(vec![call(&[0], 16, None)]).unwrap();
-    set.run_parts(2, &Threads, &weights(&[0.0; 32]), &mut Arena::new(31).unwrap());
+    run_together(&[set], 2, &weights(&[0.0; 32]), &mut Arena::new(31).unwrap());
 }
 
-/// One half on a thread of its own.
-struct Threads;
-
-impl Fork for Threads {
-    fn join(&self, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
-        std::thread::scope(|scope| {
-            scope.spawn(a);
-            b();
-        });
-    }
+/// Runs `sets` with `threads` threads, and checks that the leader says when each is done.
+fn run_together(sets: &[CallSet], threads: usize, weights: &Weights, arena: &mut Arena) {
+    let mut team = Team::new(threads);
+    let mut done = Vec::new();
+    let (leader, helper) = team.run(sets, weights, arena);
+    std::thread::scope(|scope| {
+        for part in 1..threads {
+            scope.spawn(move || helper.help(part));
+        }
+        leader.run(|index| done.push(index));
+    });
+    assert_eq!(done, (0..sets.len()).collect::<Vec<_>>());
 }
 
 #[test]
@@ -139,8 +141,70 @@ fn parts_do_not_change_bits() {
         set.run(&weights, &mut serial);
         for parts in [1, 2, 3, 7, 100] {
             let mut parallel = arena(&before);
-            set.run_parts(parts, &Threads, &weights, &mut parallel);
+            run_together(std::slice::from_ref(&set), parts, &weights, &mut parallel);
             assert_same_bits(serial.as_slice(), parallel.as_slice(), &format!("{}, {parts} parts", kernel.name));
         }
     });
+}
+
+/// Sets that each add one to the planes that the one before wrote, in uneven numbers of calls: none, one, many.
+fn steps(count: usize, planes: usize) -> Vec<CallSet> {
+    let plane = |step: usize, i: usize| ((step % 2 * planes + i) * 16) as u32;
+    let mut sets = vec![CallSet::new(Vec::new()).unwrap()];
+    for step in 0..count {
+        // Each reads the plane that another part of the team wrote.
+        let calls =
+            (0..planes).map(|i| call(&[plane(step, (i + step * 5) % planes)], plane(step + 1, i), None)).collect();
+        sets.push(CallSet::new(calls).unwrap());
+        sets.push(CallSet::new(vec![call(&[plane(step + 1, 0)], (2 * planes * 16) as u32, None)]).unwrap());
+    }
+    sets
+}
+
+#[test]
+fn a_team_runs_set_after_set_again_and_again() {
+    let (planes, sets) = (23, steps(200, 23));
+    let weights = weights(&[1.0; 17]);
+    let before: Vec<f32> = (0..(2 * planes + 1) * 16).map(|i| (i / 16) as f32).collect();
+    let mut serial = arena(&before);
+    sets.iter().for_each(|set| set.run(&weights, &mut serial));
+    assert!(serial.as_slice()[..16].iter().all(|&x| x >= 200.0), "each set added one");
+    for threads in [1, 2, 3, 5] {
+        let mut team = Team::new(threads);
+        // All helpers, those of some parts, none at all, several for one part.
+        for helpers in [1..threads, 1..threads.min(2), 0..0, 0..threads] {
+            let mut together = arena(&before);
+            let (leader, helper) = team.run(&sets, &weights, &mut together);
+            std::thread::scope(|scope| {
+                for part in helpers.clone() {
+                    scope.spawn(move || helper.help(part));
+                }
+                leader.run(|_| {});
+            });
+            assert_same_bits(
+                serial.as_slice(),
+                together.as_slice(),
+                &format!("{threads} threads, helpers {helpers:?}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn helpers_go_when_the_leader_is_gone() {
+    let sets = steps(3, 5);
+    let weights = weights(&[1.0; 17]);
+    let mut memory = arena(&[0.0; 11 * 16]);
+    let mut team = Team::new(2);
+    let (leader, helper) = team.run(&sets, &weights, &mut memory);
+    std::thread::scope(|scope| {
+        scope.spawn(move || helper.help(1));
+        let led = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| leader.run(|set| assert!(set < 2))));
+        assert!(led.is_err());
+    });
+    // And the team can run again.
+    let (leader, _) = team.run(&sets, &weights, &mut memory);
+    let mut last = None;
+    leader.run(|set| last = Some(set));
+    assert_eq!(last, Some(sets.len() - 1));
 }

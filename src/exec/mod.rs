@@ -3,9 +3,8 @@
 mod threads;
 
 use crate::plan::{Binding, Inner, Plan};
-use flgc_kernels::{Arena, with_denormals_flushed};
+use flgc_kernels::{Arena, Team, with_denormals_flushed};
 use std::{io, sync::Arc};
-use threads::Pool;
 
 /// Why a run can't start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +37,8 @@ pub enum RunError {
 pub struct Session {
     plan: Arc<Inner>,
     arena: Arena,
+    /// For the threads of the plan's pool.
+    team: Option<Team>,
     outputs: Vec<Vec<f32>>,
 }
 
@@ -46,7 +47,8 @@ impl Session {
         let plan = Arc::clone(&plan.0);
         let arena = Arena::new(plan.arena_len)?;
         let outputs = plan.outputs.iter().map(|output| vec![0.0; output.len]).collect();
-        Ok(Self { plan, arena, outputs })
+        let team = plan.pool.as_ref().map(|pool| Team::new(pool.current_num_threads()));
+        Ok(Self { plan, arena, team, outputs })
     }
 
     /// Runs a network with one input and returns the first output, both row-major in their shapes ([`Plan::inputs`], [`Plan::outputs`]).
@@ -90,35 +92,32 @@ impl Session {
         Ok(())
     }
 
-    fn execute(&mut self, inputs: &[&[f32]], after: impl FnMut(Option<usize>) + Send) {
-        let Self { plan, arena, .. } = self;
+    fn execute(&mut self, inputs: &[&[f32]], mut after: impl FnMut(Option<usize>) + Send) {
+        let Self { plan, arena, team, .. } = self;
         for (binding, input) in plan.inputs.iter().zip(inputs) {
             binding.write(arena, input);
         }
-        match (&plan.pool, plan.flush_denormals) {
-            (Some(pool), flush) => pool.install(|| run_parts(plan, arena, Pool { flush }, after)),
-            (None, true) => with_denormals_flushed(|| run(plan, arena, after)),
-            (None, false) => run(plan, arena, after),
+        let mut steps = plan.steps.iter().peekable();
+        let done = |set: usize| {
+            while let Some(step) = steps.next_if(|step| step.end <= set + 1) {
+                after(step.layer);
+            }
+        };
+        match (&plan.pool, team) {
+            (Some(pool), Some(team)) => {
+                let run = team.run(&plan.sets, &plan.weights, arena);
+                pool.install(|| threads::run(run, 1..pool.current_num_threads(), plan.flush_denormals, done));
+            }
+            _ if plan.flush_denormals => with_denormals_flushed(|| run(plan, arena, done)),
+            _ => run(plan, arena, done),
         }
     }
 }
 
-fn run(plan: &Inner, arena: &mut Arena, mut after: impl FnMut(Option<usize>)) {
-    for step in &plan.steps {
-        for set in &step.sets {
-            set.run(&plan.weights, arena);
-        }
-        after(step.layer);
-    }
-}
-
-fn run_parts(plan: &Inner, arena: &mut Arena, pool: Pool, mut after: impl FnMut(Option<usize>)) {
-    let parts = rayon::current_num_threads();
-    for step in &plan.steps {
-        for set in &step.sets {
-            set.run_parts(parts, &pool, &plan.weights, arena);
-        }
-        after(step.layer);
+fn run(plan: &Inner, arena: &mut Arena, mut done: impl FnMut(usize)) {
+    for (index, set) in plan.sets.iter().enumerate() {
+        set.run(&plan.weights, arena);
+        done(index);
     }
 }
 

@@ -1,21 +1,25 @@
-//! The parts of a step on the threads of a rayon pool. A run stays inside one `install`, where a fork costs well below a microsecond.
+//! A run on the threads of a rayon pool: they stay together, inside one `install`, until it is over.
 
-use flgc_kernels::{Fork, with_denormals_flushed};
+use flgc_kernels::{Helper, Leader, with_denormals_flushed};
+use std::ops::Range;
 
-/// The pool that the run was installed in.
-pub(super) struct Pool {
-    /// Whether denormals are flushed: the floating-point state belongs to each thread.
-    pub(super) flush: bool,
+/// Leads a run on this thread of a pool, while as many others as are free help with one of `parts` each. With `flush` denormals are flushed: the floating-point
+/// state belongs to each thread. Calls `done` behind each set.
+pub(super) fn run(
+    (leader, helper): (Leader<'_>, Helper<'_>),
+    parts: Range<usize>,
+    flush: bool,
+    done: impl FnMut(usize) + Send,
+) {
+    rayon::join(|| on_thread(flush, || leader.run(done)), || help(helper, parts, flush));
 }
 
-impl Pool {
-    fn run(&self, part: impl FnOnce()) {
-        if self.flush { with_denormals_flushed(part) } else { part() }
-    }
+/// Helps with each part on another thread. Joins, unlike tasks of a scope, take no memory from the allocator.
+fn help(helper: Helper<'_>, mut parts: Range<usize>, flush: bool) {
+    let Some(part) = parts.next() else { return };
+    rayon::join(|| on_thread(flush, || helper.help(part)), || help(helper, parts, flush));
 }
 
-impl Fork for Pool {
-    fn join(&self, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
-        rayon::join(|| self.run(a), || self.run(b));
-    }
+fn on_thread(flush: bool, work: impl FnOnce()) {
+    if flush { with_denormals_flushed(work) } else { work() }
 }

@@ -112,6 +112,8 @@ pub struct Port {
 pub struct Plan(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
+    /// What all layers run: sets of independent calls, one after another.
+    pub(crate) sets: Box<[CallSet]>,
     pub(crate) steps: Box<[Step]>,
     pub(crate) weights: Weights,
     pub(crate) arena_len: usize,
@@ -126,11 +128,12 @@ pub(crate) struct Inner {
     tuning: Tuning,
 }
 
-/// What one layer runs: sets of independent calls, one after another.
+/// What one layer runs.
 pub(crate) struct Step {
     /// Its index in the report; `None` for what prepares an input.
     pub(crate) layer: Option<usize>,
-    pub(crate) sets: Vec<CallSet>,
+    /// How many sets have run when it is done.
+    pub(crate) end: usize,
 }
 
 /// Where the elements of an input or output lie in the arena: runs of `(start, length)`, in order.
@@ -227,7 +230,7 @@ impl Plan {
             asked,
             tuning,
         };
-        let (steps, layers) = lower_all(&mut lower, &runs)?;
+        let (lowered, layers) = lower_all(&mut lower, &runs)?;
         let Lower { weights, tuning, .. } = lower;
         let weights = weights.finish();
         let weights = weights.map_err(|source| PlanError::Memory { what: "weights", bytes: 0, source })?;
@@ -254,7 +257,13 @@ impl Plan {
             memory,
             layers,
         };
+        let (mut sets, mut steps) = (Vec::new(), Vec::with_capacity(lowered.len()));
+        for (layer, of_layer) in lowered {
+            sets.extend(of_layer);
+            steps.push(Step { layer, end: sets.len() });
+        }
         Ok(Self(Arc::new(Inner {
+            sets: sets.into(),
             steps: steps.into(),
             weights,
             arena_len,
@@ -349,8 +358,11 @@ fn check_memory(
     Ok(())
 }
 
+/// The sets of a layer, which is an index in the report.
+type LayerSets = (Option<usize>, Vec<CallSet>);
+
 /// The calls of all steps, and what to say of each.
-fn lower_all(lower: &mut Lower<'_, '_>, runs: &[fuse::Run]) -> Result<(Vec<Step>, Vec<LayerReport>), PlanError> {
+fn lower_all(lower: &mut Lower<'_, '_>, runs: &[fuse::Run]) -> Result<(Vec<LayerSets>, Vec<LayerReport>), PlanError> {
     let at = |layer: &str| {
         let layer = layer.to_owned();
         move |source: CallError| PlanError::Call { layer, source }
@@ -358,7 +370,7 @@ fn lower_all(lower: &mut Lower<'_, '_>, runs: &[fuse::Run]) -> Result<(Vec<Step>
     let mut steps = Vec::new();
     let mut reports = Vec::new();
     for storage in 0..lower.net.inputs as u32 {
-        steps.extend(lower.border(storage).map_err(at("input"))?.map(|set| Step { layer: None, sets: vec![set] }));
+        steps.extend(lower.border(storage).map_err(at("input"))?.map(|set| (None, vec![set])));
     }
     let mut runs = runs.iter().peekable();
     let mut first = 0;
@@ -374,7 +386,7 @@ fn lower_all(lower: &mut Lower<'_, '_>, runs: &[fuse::Run]) -> Result<(Vec<Step>
             };
             let lowered = lowered.map_err(at(&lower.net.steps[last].layer.name))?;
             kernel = lowered.kernels.into_iter().collect::<Vec<_>>().join("+");
-            steps.push(Step { layer: Some(last), sets: lowered.sets });
+            steps.push((Some(last), lowered.sets));
         }
         for index in members {
             let step = &lower.net.steps[index];
