@@ -226,6 +226,7 @@ impl Plan {
             deals: &deals,
             winograds: &winograds,
             kernels,
+            threads: parts,
             weights,
             asked,
             tuning,

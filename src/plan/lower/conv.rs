@@ -10,6 +10,7 @@ use crate::plan::{
 use flgc_kernels::{
     ALIGN, Activation, Call, CallError, CallSet, Image, Planes, Window, chain, depthwise, linear, pointwise, spatial,
 };
+use std::ops::Range;
 
 /// Channels of a depthwise call: enough to amortise the call, few enough to share the work.
 const DEPTHWISE_CHANNELS: usize = 16;
@@ -160,6 +161,35 @@ impl Lower<'_, '_> {
         cached
     }
 
+    /// Tiles of at most `most` filters of a group, each with the share of the work that it belongs to.
+    ///
+    /// By rule threads share the groups, which keeps each one's inputs to itself. Where there are more outputs than inputs, as in an expansion, they share the
+    /// outputs instead, each a run of planes: the depthwise layer behind it shares them alike, and so do most layers that had this memory before. Memory that
+    /// another core has written last takes several times as long to write.
+    fn tiles_of_shares(
+        &self,
+        step: &Step<'_>,
+        group: Group<'_>,
+        members: &Members,
+        most: usize,
+    ) -> Vec<(usize, Range<usize>)> {
+        let [from, to] = [&step.inputs[0], &step.output].map(|value| value.shape.get(1).copied().unwrap_or(1));
+        let layout = &self.places.layouts[step.storage as usize];
+        let by_outputs = self.threads > 1 && to > from;
+        let share = |&f: &usize| {
+            let slot = layout.slots[group.filters[f] as usize] as usize;
+            if by_outputs { slot * self.threads / layout.planes } else { 0 }
+        };
+        let mut tiles = Vec::new();
+        let mut begin = 0;
+        for run in members.filters.chunk_by(|a, b| share(a) == share(b)) {
+            let tile = |tile: Range<usize>| (share(&run[0]), begin + tile.start..begin + tile.end);
+            tiles.extend(choose::tiles(run.len(), most).map(tile));
+            begin += run.len();
+        }
+        tiles
+    }
+
     fn flat(
         &mut self,
         step: &Step<'_>,
@@ -174,7 +204,7 @@ impl Lower<'_, '_> {
         let (pitch, y_pitch) = (self.places.pitch(&step.inputs[0]), self.places.layouts[step.storage as usize].pitch);
         let rows = (pitch != y_pitch).then_some(pointwise::Rows { count: h, columns: w, x_pitch: pitch, y_pitch });
         let (exact, whole) = ((h - 1) * pitch + w, run_of([h, w], pitch, kernel.isa.lanes()));
-        let tiles: Vec<_> = choose::tiles(members.filters.len(), kernel.max_filters()).collect();
+        let tiles = self.tiles_of_shares(step, group, members, kernel.max_filters());
         let cached = self.cached(step, tiles.len());
         let block = choose::block_pixels(whole, members.channels.len() * conv.taps(), tiles.len(), cached);
         // What is left, if less than a vector, joins the block before it.
@@ -182,17 +212,19 @@ impl Lower<'_, '_> {
             rest if rest < kernel.isa.lanes() && rest < exact => rest + block,
             rest => rest,
         };
-        let packed: Vec<Packed> =
-            tiles.into_iter().map(|tile| self.pack(step, stored, group, members, &members.filters[tile])).collect();
+        let mut packed = Vec::with_capacity(tiles.len());
+        for (share, tile) in tiles {
+            packed.push((share, self.pack(step, stored, group, members, &members.filters[tile])));
+        }
         for image in 0..images {
             let x = self.taps(step, conv, group, members, image);
-            let tile = |packed: &Packed| {
+            let tile = |(share, packed): &(usize, Packed)| {
                 let Packed { weights, bias, acts, ref outputs } = *packed;
-                (weights, bias, self.planes(outputs, image), self.epilogue(step, acts, outputs, image))
+                (*share, weights, bias, self.planes(outputs, image), self.epilogue(step, acts, outputs, image))
             };
             let tiles: Vec<_> = packed.iter().map(tile).collect();
             for begin in (0..=exact - last).step_by(block) {
-                for (weights, bias, y, epilogue) in &tiles {
+                for (share, weights, bias, y, epilogue) in &tiles {
                     let spec = pointwise::Spec {
                         pixels: if begin + last == exact { kernel.least(last) } else { block },
                         weights: *weights,
@@ -203,7 +235,7 @@ impl Lower<'_, '_> {
                         rows,
                         epilogue: epilogue.clone(),
                     };
-                    calls.add(kernel.name, pointwise::Call::new(kernel, spec)?);
+                    calls.add_to(*share, kernel.name, pointwise::Call::new(kernel, spec)?);
                 }
             }
         }

@@ -38,6 +38,8 @@ pub(super) struct Lower<'a, 'm> {
     /// The convolutions by Winograd's method, by what they write.
     pub(super) winograds: &'a BTreeMap<StorageId, Winograd>,
     pub(super) kernels: Kernels,
+    /// Threads.
+    pub(super) threads: usize,
     pub(super) weights: WeightsBuilder,
     /// The ways asked for.
     pub(super) asked: &'a Tuning,
@@ -50,14 +52,21 @@ pub(super) struct Lower<'a, 'm> {
 struct Calls {
     /// Those that run before the others.
     sets: Vec<CallSet>,
-    calls: Vec<Call>,
+    /// The others: a list for each share of the work that a thread should do, most often one.
+    shares: Vec<Vec<Call>>,
     kernels: BTreeSet<&'static str>,
 }
 
 impl Calls {
     fn add(&mut self, kernel: &'static str, call: impl Into<Call>) {
+        self.add_to(0, kernel, call);
+    }
+
+    /// Adds a call behind those of the shares before.
+    fn add_to(&mut self, share: usize, kernel: &'static str, call: impl Into<Call>) {
         self.kernels.insert(kernel);
-        self.calls.push(call.into());
+        self.shares.resize_with(self.shares.len().max(share + 1), Vec::new);
+        self.shares[share].push(call.into());
     }
 
     /// Whatever is added from now on runs behind what is there.
@@ -65,7 +74,7 @@ impl Calls {
     /// # Errors
     /// If the calls since the last barrier depend on each other.
     fn barrier(&mut self) -> Result<(), CallError> {
-        self.sets.push(CallSet::new(std::mem::take(&mut self.calls))?);
+        self.sets.push(CallSet::new(self.shares.drain(..).flatten().collect())?);
         Ok(())
     }
 }
