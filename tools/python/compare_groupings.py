@@ -1,10 +1,10 @@
 """Train dense, standard, shuffled, fixed and learned groups with several seeds, and print a table of accuracies.
 
     cargo build --release -p flgc-train
-    python tools/python/compare_groupings.py target/release/flgc-train DATA OUT [--epochs 3] [--seeds 3] [--width 0.5] [--groups 8]
+    python tools/python/compare_groupings.py target/release/flgc-train DATA OUT [--epochs 3] [--seeds 3] [--width 0.5] [--groups 8] [--results FILE.csv]
 
-Each training goes to a folder of its own in OUT and can be interrupted: started again, the script goes on where it was. Needs nothing
-but Python 3.11.
+Each training goes to a folder of its own in OUT and can be interrupted: started again, the script goes on where it was. Finished ones are also
+written to the file of results, and those that stand there are not run again. Needs nothing but Python 3.11.
 """
 
 import argparse
@@ -25,8 +25,46 @@ KINDS = {
 }
 
 
+COLUMNS = ["kind", "seed", "epochs", "width", "groups", "test_accuracy", "moved_from_start", "empty_groups", "seconds"]
+
+
+class Results:
+    """The figures of finished trainings: a CSV file, or nothing that lasts."""
+
+    def __init__(self, path):
+        self.path = path
+        self.rows = []
+        if path and path.exists():
+            with open(path, newline="") as file:
+                self.rows = list(csv.DictReader(file))
+
+    def find(self, key):
+        return next((row for row in self.rows if key.items() <= row.items()), None)
+
+    def add(self, row):
+        self.rows.append(row)
+        if self.path:
+            with open(self.path, "w", newline="") as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(self.rows)
+
+
+def figures(options, results, kind, seed):
+    """The figures of a training, which is run unless they stand in the results."""
+    key = {"kind": kind, "seed": seed, "epochs": options.epochs, "width": options.width, "groups": options.groups}
+    key = {column: str(value) for column, value in key.items()}
+    if found := results.find(key):
+        return found
+    epochs = train(options, kind, seed)
+    row = key | {column: epochs[-1][column] for column in ["test_accuracy", "moved_from_start", "empty_groups"]}
+    row["seconds"] = f"{sum(float(epoch['seconds']) for epoch in epochs):.0f}"
+    results.add(row)
+    return row
+
+
 def train(options, kind, seed):
-    """The figures of the last epoch."""
+    """The figures of each epoch."""
     folder = options.out / kind.replace(",", "").replace(" ", "-") / str(seed)
     folder.mkdir(parents=True, exist_ok=True)
     command = [options.program, options.data, "-o", folder / "model.flgc", "--run", folder, "--resume"]
@@ -34,7 +72,7 @@ def train(options, kind, seed):
     command += ["--groups", str(options.groups), *KINDS[kind]]
     subprocess.run(command, check=True)
     with open(folder / "metrics.csv", newline="") as file:
-        return list(csv.DictReader(file))[-1]
+        return list(csv.DictReader(file))
 
 
 def main():
@@ -46,11 +84,13 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--groups", type=int, default=8)
+    parser.add_argument("--results", type=Path)
     options = parser.parse_args()
     options.program = options.program.resolve()
     rows = []
+    results = Results(options.results)
     # Seed by seed, so that a script that is stopped has something to compare.
-    last = {(kind, seed): train(options, kind, seed) for seed in range(1, options.seeds + 1) for kind in KINDS}
+    last = {(kind, seed): figures(options, results, kind, seed) for seed in range(1, options.seeds + 1) for kind in KINDS}
     for kind in KINDS:
         runs = [last[kind, seed] for seed in range(1, options.seeds + 1)]
         percents = [float(run["test_accuracy"]) * 100 for run in runs]
