@@ -6,11 +6,11 @@
 
 use super::{
     choose::{Method, method},
-    fuse::{Scratch, Target, greatest_common_divisor},
     layout::{Layout, moves_rows},
     net::{Conv, Kind},
     prune::Live,
     regroup::{Net, Step},
+    scratch::{Scratch, Target, greatest_common_divisor},
     tune::{Tuning, Ways},
     value::StorageId,
 };

@@ -5,16 +5,15 @@
 //! inputs are dealt first, into even and odd columns, and so are its outputs.
 
 use super::{
-    cache::Caches,
     choose::{Method, method},
-    layout::{Layout, distance},
+    layout::Layout,
     net::{Conv, Kind},
     prune::Live,
     regroup::{Net, Step},
+    scratch::{Scratch, Target, greatest_common_divisor},
     tune::{Tuning, Ways},
     value::StorageId,
 };
-use flgc_kernels::ALIGN;
 use std::ops::Range;
 
 /// Second-level caches that the expansion's planes have to fill before bands pay. Measured with MobileNetV2-FLGC8 on Zen 3 (512 KiB), the three layers together,
@@ -22,18 +21,6 @@ use std::ops::Range;
 const FAR: usize = 4;
 /// Fewest rows of a band: below that the calls' own cost and the rows computed twice eat up what the caches give.
 const FEWEST_ROWS: usize = 4;
-
-/// What a plan is made for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Target {
-    pub(super) caches: Caches,
-    /// Floats of a vector.
-    pub(super) lanes: usize,
-    /// Filters of a tile of a pointwise convolution.
-    pub(super) filters: usize,
-    /// Threads.
-    pub(super) parts: usize,
-}
 
 /// Three steps in a row that run as one.
 #[derive(Clone, Debug)]
@@ -78,23 +65,6 @@ pub(super) struct Dealt {
     pub(super) pitch: usize,
     /// The input planes of a group, dealt.
     pub(super) scratch: Scratch,
-}
-
-/// Planes that each band uses anew.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Scratch {
-    /// Floats from one plane to the next.
-    pub(super) stride: usize,
-    /// Floats of all planes.
-    pub(super) len: usize,
-}
-
-impl Scratch {
-    pub(super) fn new(planes: usize, floats: usize) -> Self {
-        // Vectors may begin before the first row and end behind the last one.
-        let stride = distance(floats + 2 * ALIGN);
-        Self { stride, len: planes * stride }
-    }
 }
 
 /// The rows of a band: those the depthwise layer makes, and those it reads.
@@ -225,8 +195,4 @@ pub(super) fn pointwise<'a, 'm>(step: &'a Step<'m>) -> Option<&'a Conv<'m>> {
     let Kind::Conv(conv) = &step.layer.kind else { return None };
     let [_, _, h, w] = step.inputs[0].shape.nchw()?;
     (conv.is_pointwise() && method(conv, [h, w]) == Method::Flat).then_some(conv)
-}
-
-pub(super) fn greatest_common_divisor(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }

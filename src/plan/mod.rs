@@ -14,6 +14,7 @@ mod net;
 mod prune;
 mod regroup;
 mod report;
+mod scratch;
 mod tune;
 mod value;
 mod winograd;
@@ -175,7 +176,7 @@ impl Plan {
         let parts = pool.as_ref().map_or(1, |pool| pool.current_num_threads());
         let caches = options.caches.unwrap_or_else(Caches::of_this_machine);
         let filters = kernels.pointwise.max_filters();
-        let target = fuse::Target { caches, lanes: kernels.pointwise.isa.lanes(), filters, parts };
+        let target = scratch::Target { caches, lanes: kernels.pointwise.isa.lanes(), filters, parts };
         let mut tuning = Tuning::default();
         let (runs, deals) = if options.fuse {
             let runs = fuse::runs(&net, &live, &layouts, target, (asked, &mut tuning));
