@@ -118,3 +118,32 @@ fn wrong_shapes_are_refused() {
         assert!(CallSet::new(vec![over.into()]).is_err(), "it writes what it reads");
     });
 }
+
+#[test]
+fn rows_move_within_their_planes() {
+    each(deal::available(), |kernel| {
+        let (lanes, planes, stride) = (kernel.isa.lanes(), 3, 7 * kernel.isa.lanes());
+        let before = Random(1).floats(planes * stride);
+        let moved = |rows: usize, from: usize| {
+            let x: Vec<u32> = (0..planes).map(|plane| (plane * stride + from * lanes) as u32).collect();
+            let spec = Spec {
+                rows,
+                columns: lanes,
+                stride: 1,
+                x_step: lanes,
+                y_pitch: lanes,
+                y_stride: stride,
+                odd: None,
+                x: x.into(),
+                y: 0,
+            };
+            Call::new(kernel, spec).unwrap()
+        };
+        let after = run(moved(2, 4), &weights(&[]), &before);
+        for plane in (0..planes).map(|plane| plane * stride) {
+            let from = plane + 4 * lanes;
+            assert_same_bits(&after[plane..plane + 2 * lanes], &before[from..from + 2 * lanes], kernel.name);
+        }
+        assert!(CallSet::new(vec![moved(2, 1).into()]).is_err(), "a row lands on one that is still to be moved");
+    });
+}

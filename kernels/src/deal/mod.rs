@@ -140,10 +140,24 @@ impl Call {
 
 impl Run for Call {
     fn extents(&self, extents: &mut Extents) -> Result<(), CallError> {
-        let Spec { x, y, y_stride, odd, .. } = &self.spec;
+        let Spec { ref x, y, y_stride, odd, .. } = self.spec;
         extents.read(x, 0, self.read as i64)?;
-        let Some(last) = x.offsets().len().checked_sub(1) else { return Ok(()) };
-        extents.write(&[*y], 0, (last * y_stride + self.written + odd.unwrap_or(0)) as i64)
+        // Plane by plane: rows of a plane may move within it.
+        let place = |from: usize| {
+            let at = u64::from(y) + from as u64;
+            u32::try_from(at).map_err(|_| CallError::Reach(i64::try_from(at).unwrap_or(i64::MAX)))
+        };
+        let planes = x.offsets().len();
+        let (in_rows, behind) = match odd {
+            Some(odd) if odd < planes * y_stride => (odd, None),
+            odd => (0, odd),
+        };
+        for begin in [Some(0), behind].into_iter().flatten() {
+            for plane in 0..planes {
+                extents.write(&[place(begin + plane * y_stride)?], 0, (self.written + in_rows) as i64)?;
+            }
+        }
+        Ok(())
     }
 
     fn cost(&self) -> u64 {
