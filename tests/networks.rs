@@ -182,7 +182,7 @@ fn the_bits_do_not_depend_on_fusion() {
             for [l1, l2] in [[1 << 9, 1 << 10], [4 << 10, 16 << 10], [8 << 10, 64 << 10], [16 << 10, 256 << 10]] {
                 for threads in 1..=4 {
                     let threads = Threads::Count(NonZeroUsize::new(threads).unwrap());
-                    let caches = Some(Caches { l1, l2 });
+                    let caches = Some(Caches { l1, l2, last: l2 });
                     let plan = Plan::new(&model, &Options { caches, threads: threads.clone(), ..options.clone() });
                     let plan = plan.unwrap_or_else(|error| panic!("{name}, {isa}, {threads:?}, {caches:?}: {error}"));
                     assert!(one == run(&plan), "{name}, {isa}, {threads:?}, caches of {l1} and {l2} bytes");
@@ -240,9 +240,13 @@ fn tunings_of_other_networks_and_other_texts_are_refused() {
 fn fused_layers_take_less_memory() {
     let model = mobilenet_v2(224, Groups::Learned(8));
     let caches = Some(Caches::default());
-    let arena =
-        |fuse| Plan::new(&model, &Options { fuse, caches, ..Options::default() }).unwrap().report().memory.arena;
-    assert!(arena(true) * 3 < arena(false) * 2, "{} bytes fused, {} apart", arena(true), arena(false));
+    let [fused, apart] =
+        [true, false].map(|fuse| Plan::new(&model, &Options { fuse, caches, ..Options::default() }).unwrap());
+    let arena = |plan: &Plan| plan.report().memory.arena;
+    assert!(arena(&fused) * 3 < arena(&apart) * 2, "{} bytes fused, {} apart", arena(&fused), arena(&apart));
+    // The stem and the first block, and the second one.
+    let with_next: Vec<bool> = fused.report().layers[..6].iter().map(|layer| layer.fused_with_next).collect();
+    assert_eq!(with_next, [true, true, false, true, true, false]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let Ok(model) = Model::from_bytes(flgc_fuzz::with_checksum(data)) else { return };
     // Caches so small that whatever can be fused is.
-    let caches = Some(Caches { l1: 256, l2: 512 });
+    let caches = Some(Caches { l1: 256, l2: 512, last: 512 });
     let run = |fuse| {
         let options = Options { memory_limit: 32 << 20, macs_limit: 10_000_000, fuse, caches, ..Options::default() };
         let plan = match Plan::new(&model, &options) {

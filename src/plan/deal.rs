@@ -6,6 +6,7 @@
 
 use super::{
     choose::{Method, method},
+    fuse::Run,
     layout::{Layout, moves_rows},
     net::{Conv, Kind},
     prune::Live,
@@ -29,6 +30,10 @@ pub(super) struct Deal {
     pub(super) flat: bool,
     /// Floats from a dealt row to the next.
     pub(super) pitch: usize,
+    /// Dealt planes of one part.
+    pub(super) planes: usize,
+    /// Dealt rows behind those of the output.
+    more_rows: usize,
     /// The dealt planes of one part.
     pub(super) scratch: Scratch,
     /// What may run at the same time, each with its own scratch memory.
@@ -71,18 +76,22 @@ impl Phases {
     }
 }
 
-/// The convolutions of `net` that are dealt, by what they write.
+/// The convolutions of `net` that are dealt, by what they write, without those of `runs`.
 pub(super) fn deals(
     net: &Net<'_>,
     live: &Live,
     layouts: &[Layout],
+    runs: &[Run],
     target: Target,
     (asked, tuning): (&Tuning, &mut Tuning),
 ) -> BTreeMap<StorageId, Deal> {
     let mut deals = BTreeMap::new();
-    for step in net.steps.iter().filter(|step| live.any(step.storage)) {
+    let alone = |(index, step): &(usize, &Step<'_>)| {
+        live.any(step.storage) && !runs.iter().any(|run| run.steps().contains(index))
+    };
+    for (_, step) in net.steps.iter().enumerate().filter(alone) {
         let layer = &step.layer.name;
-        let Some((deal, pays)) = deal(step, &layouts[step.storage as usize], target) else { continue };
+        let Some((deal, pays)) = Deal::of(step, &layouts[step.storage as usize], target) else { continue };
         let dealt = asked.of(layer).dealt.unwrap_or(pays);
         tuning.note(layer, Ways { dealt: Some(dealt), ..Ways::default() });
         if dealt {
@@ -92,42 +101,59 @@ pub(super) fn deals(
     deals
 }
 
-/// How a step is dealt, if it can be, and whether that pays.
-fn deal(step: &Step<'_>, layout: &Layout, Target { caches, lanes, parts, .. }: Target) -> Option<(Deal, bool)> {
-    let Kind::Conv(conv) = &step.layer.kind else { return None };
-    let [_, _, h, w] = step.inputs[0].shape.nchw()?;
-    let [_, _, rows, columns] = step.output.shape.nchw()?;
-    if method(conv, [h, w]) != Method::Rows || conv.stride[1] == 1 || conv.dilation != [1, 1] {
-        return None;
+impl Deal {
+    /// How a step that writes planes of that layout is dealt, if it can be, and whether that pays.
+    pub(super) fn of(
+        step: &Step<'_>,
+        layout: &Layout,
+        Target { caches, lanes, parts, .. }: Target,
+    ) -> Option<(Self, bool)> {
+        let Kind::Conv(conv) = &step.layer.kind else { return None };
+        let [_, _, h, w] = step.inputs[0].shape.nchw()?;
+        let [_, _, rows, columns] = step.output.shape.nchw()?;
+        if method(conv, [h, w]) != Method::Rows || conv.stride[1] == 1 || conv.dilation != [1, 1] {
+            return None;
+        }
+        let groups = conv.groups.iter().filter(|group| !group.channels.is_empty());
+        let (count, filters) =
+            groups.clone().fold((0, 0), |(count, filters), group| (count + 1, filters + group.filters.len()));
+        let pays = filters >= count * FEWEST_FILTERS;
+        let phases = Phases::of(conv);
+        let [more_rows, more_columns] = phases.more([0, 0]);
+        // Rows of inputs are longer than those of outputs by some columns.
+        let dealt_columns = columns + more_columns;
+        let alike = layout.pitch >= dealt_columns;
+        let flat = alike || moves_rows(step, conv);
+        let pitch = match (alike, flat) {
+            (true, _) => layout.pitch,
+            (false, true) => dealt_columns,
+            (false, false) => dealt_columns.next_multiple_of(ALIGN / 2),
+        };
+        let planes = groups.map(|group| group.channels.len()).max()? * phases.count[0] * phases.count[1];
+        let most = (caches.l2 / 2 / (planes * pitch * size_of::<f32>())).max(1);
+        // Rows after which a block ends where a vector does, so that it leaves the next one alone.
+        let quantum = if alike { lanes / greatest_common_divisor(lanes, pitch) } else { 1 };
+        let of_block = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(quantum).min(rows);
+        let units = rows.div_ceil(quantum);
+        let overruns = !flat && columns < lanes;
+        let parts = if parts > 1 && (overruns || units < 2 * parts) {
+            (0..parts).map(|part| Part { rows: 0..rows, tiles: (part, parts) }).collect()
+        } else {
+            let row = |part: usize| (part * units / parts * quantum).min(rows);
+            (0..parts).map(|part| Part { rows: row(part)..row(part + 1), tiles: (0, 1) }).collect()
+        };
+        let scratch = scratch(planes, of_block + more_rows, pitch, lanes);
+        Some((Self { rows: of_block, flat, pitch, planes, more_rows, scratch, parts }, pays))
     }
-    let groups = conv.groups.iter().filter(|group| !group.channels.is_empty());
-    let (count, filters) =
-        groups.clone().fold((0, 0), |(count, filters), group| (count + 1, filters + group.filters.len()));
-    let pays = filters >= count * FEWEST_FILTERS;
-    let phases = Phases::of(conv);
-    let [more_rows, more_columns] = phases.more([0, 0]);
-    // Rows of inputs are longer than those of outputs by some columns.
-    let dealt_columns = columns + more_columns;
-    let alike = layout.pitch >= dealt_columns;
-    let flat = alike || moves_rows(step, conv);
-    let pitch = match (alike, flat) {
-        (true, _) => layout.pitch,
-        (false, true) => dealt_columns,
-        (false, false) => dealt_columns.next_multiple_of(ALIGN / 2),
-    };
-    let planes = groups.map(|group| group.channels.len()).max()? * phases.count[0] * phases.count[1];
-    let most = (caches.l2 / 2 / (planes * pitch * size_of::<f32>())).max(1);
-    // Rows after which a block ends where a vector does, so that it leaves the next one alone.
-    let quantum = if alike { lanes / greatest_common_divisor(lanes, pitch) } else { 1 };
-    let of_block = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(quantum).min(rows);
-    let units = rows.div_ceil(quantum);
-    let overruns = !flat && columns < lanes;
-    let parts = if parts > 1 && (overruns || units < 2 * parts) {
-        (0..parts).map(|part| Part { rows: 0..rows, tiles: (part, parts) }).collect()
-    } else {
-        let row = |part: usize| (part * units / parts * quantum).min(rows);
-        (0..parts).map(|part| Part { rows: row(part)..row(part + 1), tiles: (0, 1) }).collect()
-    };
-    let scratch = Scratch::new(planes, (of_block + more_rows) * pitch + lanes);
-    Some((Deal { rows: of_block, flat, pitch, scratch, parts }, pays))
+
+    /// The same for a single part of blocks of up to `rows` rows.
+    pub(super) fn over(self, rows: usize, target: Target) -> Self {
+        let scratch = scratch(self.planes, rows + self.more_rows, self.pitch, target.lanes);
+        Self { rows, scratch, parts: Vec::new(), ..self }
+    }
+}
+
+/// Dealt planes of so many rows.
+fn scratch(planes: usize, rows: usize, pitch: usize, lanes: usize) -> Scratch {
+    Scratch::new(planes, rows * pitch + lanes)
 }

@@ -1,11 +1,15 @@
-//! Step 7: an expansion, the depthwise layer behind it and the projection behind that run in bands of rows, where their planes would not stay in cache.
+//! Step 7: a depthwise layer, what makes its planes and the projection behind it run in bands of rows, where their planes would not stay in cache.
 //!
-//! For each band: some filters of the expansion into scratch memory, the depthwise layer over them, the next filters; when all channels of the band are there,
-//! the projection. The rows that two bands share are computed twice, with the same bits. Where the depthwise layer takes every second column, the expansion's
-//! inputs are dealt first, into even and odd columns, and so are its outputs.
+//! Behind an expansion, for each band: some filters of the expansion into scratch memory, the depthwise layer over them, the next filters; when all channels of the
+//! band are there, the projection. The rows that two bands share are computed twice, with the same bits. Where the depthwise layer takes every second column, the
+//! expansion's inputs are dealt first, into even and odd columns, and so are its outputs.
+//!
+//! Behind a convolution with stride, as the stem of a network: all its filters over blocks of dealt columns ([`super::deal`]), then the depthwise layer and the
+//! projection. Such rows are not worth computing twice: those that the next band shares stay in scratch memory and move to its front.
 
 use super::{
     choose::{Method, method},
+    deal::Deal,
     layout::Layout,
     net::{Conv, Kind},
     prune::Live,
@@ -16,8 +20,9 @@ use super::{
 };
 use std::ops::Range;
 
-/// Second-level caches that the expansion's planes have to fill before bands pay. Measured with MobileNetV2-FLGC8 on Zen 3 (512 KiB), the three layers together,
-/// fused and not: 4.8 MB 340 and 440 us; 1.8 MB 270 and 250 us, with stride 2 148 and 151 us; 0.6 MB 118 and 101 us.
+/// Second-level caches that the planes of an expansion have to fill before bands pay, where the last level holds them. Measured with MobileNetV2-FLGC8 on Zen 3
+/// (512 KiB, 32 MiB), the three layers together, fused and not: 4.8 MB 340 and 440 us; 1.8 MB 270 and 250 us, with stride 2 148 and 151 us; 0.6 MB 118 and 101 us.
+/// The planes of its stem, 1.6 MB, do not pay either: 470 and 459 us; but 577 and 670 us if something else fills the last level between runs.
 const FAR: usize = 4;
 /// Fewest rows of a band: below that the calls' own cost and the rows computed twice eat up what the caches give.
 const FEWEST_ROWS: usize = 4;
@@ -25,18 +30,16 @@ const FEWEST_ROWS: usize = 4;
 /// Three steps in a row that run as one.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
-    /// The index of the expansion; the depthwise layer and the projection follow.
+    /// The index of its first step; the depthwise layer and the projection follow.
     pub(super) first: usize,
     /// Rows that the depthwise layer makes in one band; the last band may have fewer.
     pub(super) rows: usize,
-    /// Most filters of the expansion that are made before the depthwise layer reads them, in whole tiles.
-    pub(super) filters: usize,
-    /// The planes of the expansion that one part holds at once.
+    /// How its first step runs.
+    pub(super) head: Head,
+    /// The planes of the first step that one part holds at once.
     pub(super) expanded: Scratch,
     /// The planes of the depthwise layer that one part holds.
     pub(super) made: Scratch,
-    /// If the depthwise layer takes every second column: the expansion reads dealt columns, and so makes them.
-    pub(super) dealt: Option<Dealt>,
     /// Ranges of bands that may run at the same time, each with its own scratch memory.
     pub(super) parts: Vec<Range<usize>>,
 }
@@ -47,11 +50,36 @@ impl Run {
         self.first..self.first + 3
     }
 
-    /// The floats of scratch memory of one part, in place of what the expansion makes, and the depthwise layer.
+    /// The floats of scratch memory of one part, in place of what the first step makes, and the depthwise layer.
     pub(super) fn scratch(&self) -> [usize; 2] {
-        let dealt = self.dealt.as_ref().map_or(0, |dealt| dealt.scratch.len);
+        let dealt = match &self.head {
+            Head::Expansion { dealt, .. } => dealt.map_or(0, |dealt| dealt.scratch.len),
+            Head::Strided(deal) => deal.scratch.len,
+        };
         [self.expanded.len + dealt, self.made.len]
     }
+
+    /// How an expansion's columns are dealt, if they are.
+    pub(super) fn dealt(&self) -> Option<&Dealt> {
+        match &self.head {
+            Head::Expansion { dealt, .. } => dealt.as_ref(),
+            Head::Strided(_) => None,
+        }
+    }
+}
+
+/// How the first step of a run makes the planes that the depthwise layer reads.
+#[derive(Clone, Debug)]
+pub(super) enum Head {
+    /// An expansion.
+    Expansion {
+        /// Most filters that are made before the depthwise layer reads them, in whole tiles.
+        filters: usize,
+        /// If the depthwise layer takes every second column: the expansion reads dealt columns, and so makes them.
+        dealt: Option<Dealt>,
+    },
+    /// A convolution with stride: all filters over a dealt block of the band's rows, without those that the band before has left.
+    Strided(Deal),
 }
 
 /// Rows whose even columns come first and whose odd ones begin later.
@@ -79,9 +107,8 @@ pub(super) struct Band {
 /// The rows `output` of a layer of `conv` over `height` rows.
 pub(super) fn band(conv: &Conv<'_>, height: usize, output: Range<usize>) -> Band {
     let (stride, top) = (conv.stride[0], conv.pad[0]);
-    let window = (conv.kernel[0] - 1) * conv.dilation[0] + 1;
     let begin = output.start * stride;
-    let end = ((output.end - 1) * stride + window).saturating_sub(top).min(height);
+    let end = ((output.end - 1) * stride + window_rows(conv)).saturating_sub(top).min(height);
     Band { output, input: begin.saturating_sub(top).min(end)..end, pad: top.saturating_sub(begin) }
 }
 
@@ -131,14 +158,11 @@ fn run(
     live: &Live,
     layouts: &[Layout],
     readers: &[usize],
-    Target { caches, lanes, filters: tile, parts }: Target,
+    target: Target,
     first: usize,
 ) -> Option<(Run, bool)> {
-    let [expand, depthwise, project] = net.steps.get(first..first + 3)? else { return None };
-    let ([Some(expansion), Some(_)], Kind::Conv(conv)) = ([expand, project].map(pointwise), &depthwise.layer.kind)
-    else {
-        return None;
-    };
+    let steps @ [head, depthwise, project] = net.steps.get(first..first + 3)? else { return None };
+    let (Some(_), Kind::Conv(conv)) = (pointwise(project), &depthwise.layer.kind) else { return None };
     let feeds = |from: &Step<'_>, to: &Step<'_>| {
         readers[from.storage as usize] == 1
             && from.residual.is_none()
@@ -146,42 +170,101 @@ fn run(
             && layouts[from.storage as usize].border.is_none()
             && live.any(to.storage)
     };
-    let [_, _, height, width] = net.storages[expand.storage as usize];
+    let [_, _, height, width] = net.storages[head.storage as usize];
     let [_, _, rows, columns] = net.storages[depthwise.storage as usize];
     if method(conv, [height, width]) != Method::Depthwise || columns * rows == 1 {
         return None;
     }
-    if !feeds(expand, depthwise) || !feeds(depthwise, project) {
+    if !feeds(head, depthwise) || !feeds(depthwise, project) {
         return None;
     }
-    let [expanded, made] = [expand, depthwise].map(|step| &layouts[step.storage as usize]);
-    let bytes = size_of::<f32>();
-    let pays = expanded.planes * expanded.stride * bytes > FAR * caches.l2;
-    // Bands as high as the second-level cache allows, of equal height, that end where vectors of the projection end.
-    let per_row = (made.planes * made.pitch + tile * conv.stride[0] * expanded.pitch) * bytes;
-    let most = (caches.l2 / per_row).max(FEWEST_ROWS);
-    let quantum = lanes / greatest_common_divisor(lanes, made.pitch);
-    let rows_of_band = rows.div_ceil(rows.div_ceil(most)).next_multiple_of(quantum);
+    let [expanded, made] = [head, depthwise].map(|step| &layouts[step.storage as usize]);
+    let middle = Middle { conv, input: [height, width], output: [rows, columns], expanded, made };
+    let (head, rows_of_band, scratch, pays) = match pointwise(&steps[0]) {
+        Some(expansion) => middle.behind_expansion(expansion, target),
+        None => middle.behind_strided(&steps[0], target)?,
+    };
     let bands = rows.div_ceil(rows_of_band);
-    let input_rows = ((rows_of_band - 1) * conv.stride[0] + (conv.kernel[0] - 1) * conv.dilation[0] + 1).min(height);
-    let dealt = takes_dealt(conv, [height, width], [rows, columns]).then(|| {
-        let odd = width.div_ceil(2).next_multiple_of(lanes);
-        let channels = expansion.groups.iter().map(|group| group.channels.len()).max().unwrap_or(0);
-        Dealt { odd, pitch: 2 * odd, scratch: Scratch::new(channels, input_rows * 2 * odd) }
-    });
-    let plane = input_rows * dealt.map_or(expanded.pitch, |dealt| dealt.pitch);
-    let filters = (caches.l1 / 2 / (plane * bytes)).max(tile).min(expanded.planes);
-    let parts = parts.min(bands);
+    let parts = target.parts.min(bands);
     let run = Run {
         first,
         rows: rows_of_band,
-        filters,
-        expanded: Scratch::new(filters, plane),
+        head,
+        expanded: scratch,
         made: Scratch::new(made.planes, rows_of_band * made.pitch),
-        dealt,
         parts: (0..parts).map(|part| part * bands / parts..(part + 1) * bands / parts).collect(),
     };
     Some((run, pays))
+}
+
+/// The depthwise layer of a run, with what it reads and makes.
+struct Middle<'a, 'm> {
+    conv: &'a Conv<'m>,
+    /// Rows and columns.
+    input: [usize; 2],
+    output: [usize; 2],
+    expanded: &'a Layout,
+    made: &'a Layout,
+}
+
+impl Middle<'_, '_> {
+    /// How an expansion runs before it: the head, the rows of a band, the expansion's scratch memory, and whether bands pay.
+    fn behind_expansion(&self, expansion: &Conv<'_>, target: Target) -> (Head, usize, Scratch, bool) {
+        let Target { caches, lanes, filters: tile, .. } = target;
+        let Self { conv, input: [height, width], output, expanded, made } = *self;
+        // Bands as high as the second-level cache allows.
+        let rows = self.rows(made.planes * made.pitch + tile * conv.stride[0] * expanded.pitch, target);
+        let input_rows = self.input_rows(rows);
+        let dealt = takes_dealt(conv, [height, width], output).then(|| {
+            let odd = width.div_ceil(2).next_multiple_of(lanes);
+            let channels = expansion.groups.iter().map(|group| group.channels.len()).max().unwrap_or(0);
+            Dealt { odd, pitch: 2 * odd, scratch: Scratch::new(channels, input_rows * 2 * odd) }
+        });
+        let plane = input_rows * dealt.map_or(expanded.pitch, |dealt| dealt.pitch);
+        let filters = (caches.l1 / 2 / (plane * size_of::<f32>())).max(tile).min(expanded.planes);
+        let pays = self.bytes() > caches.last.min(FAR * caches.l2);
+        (Head::Expansion { filters, dealt }, rows, Scratch::new(filters, plane), pays)
+    }
+
+    /// The same for a convolution with stride; `None` if it can't be dealt, or has rows that can't stay for the next band.
+    fn behind_strided(&self, step: &Step<'_>, target: Target) -> Option<(Head, usize, Scratch, bool)> {
+        let Self { conv, input: [_, width], output: [rows, _], expanded, made } = *self;
+        let (deal, pays) = Deal::of(step, expanded, target)?;
+        let read = conv.stride[0] * (expanded.planes * expanded.pitch + deal.planes * deal.pitch);
+        let rows_of_band = self.rows(made.planes * made.pitch + read, target);
+        // Rows move as whole vectors, and not onto each other.
+        let shared = window_rows(conv).saturating_sub(conv.stride[0]);
+        if rows_of_band < rows && (width < target.lanes || shared > rows_of_band * conv.stride[0]) {
+            return None;
+        }
+        let input_rows = self.input_rows(rows_of_band);
+        let scratch = Scratch::new(expanded.planes, input_rows * expanded.pitch);
+        let pays = pays && self.bytes() > target.caches.last;
+        Some((Head::Strided(deal.over(input_rows, target)), rows_of_band, scratch, pays))
+    }
+
+    /// Rows of equal bands, of which each takes `floats` in the second-level cache, that end where vectors of the projection end.
+    fn rows(&self, floats: usize, Target { caches, lanes, .. }: Target) -> usize {
+        let (rows, pitch) = (self.output[0], self.made.pitch);
+        let most = (caches.l2 / (floats * size_of::<f32>())).max(FEWEST_ROWS);
+        let quantum = lanes / greatest_common_divisor(lanes, pitch);
+        rows.div_ceil(rows.div_ceil(most)).next_multiple_of(quantum)
+    }
+
+    /// Rows that the layer reads for so many of its own.
+    fn input_rows(&self, rows: usize) -> usize {
+        ((rows - 1) * self.conv.stride[0] + window_rows(self.conv)).min(self.input[0])
+    }
+
+    /// Bytes of what the layer reads.
+    fn bytes(&self) -> usize {
+        self.expanded.planes * self.expanded.stride * size_of::<f32>()
+    }
+}
+
+/// Rows from the first to the last tap of a window.
+fn window_rows(conv: &Conv<'_>) -> usize {
+    (conv.kernel[0] - 1) * conv.dilation[0] + 1
 }
 
 /// Whether there is a kernel over dealt columns for a depthwise layer.

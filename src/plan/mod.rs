@@ -180,7 +180,8 @@ impl Plan {
         let mut tuning = Tuning::default();
         let (runs, deals) = if options.fuse {
             let runs = fuse::runs(&net, &live, &layouts, target, (asked, &mut tuning));
-            (runs, deal::deals(&net, &live, &layouts, target, (asked, &mut tuning)))
+            let deals = deal::deals(&net, &live, &layouts, &runs, target, (asked, &mut tuning));
+            (runs, deals)
         } else {
             Default::default()
         };
@@ -392,7 +393,7 @@ fn lower_all(lower: &mut Lower<'_, '_>, runs: &[fuse::Run]) -> Result<(Vec<Layer
         }
         for index in members {
             let step = &lower.net.steps[index];
-            let kernel = if run.is_some() { lower.kernel_in_bands(step).to_owned() } else { kernel.clone() };
+            let kernel = run.map_or_else(|| kernel.clone(), |run| lower.kernel_in_bands(run, step).to_owned());
             let layout = &lower.places.layouts[step.storage as usize];
             reports.push(report::layer(step, layout, kernel, index < last));
         }

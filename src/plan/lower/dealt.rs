@@ -7,17 +7,30 @@ use super::{
 };
 use crate::plan::{
     choose::{self, Kernels},
-    deal::{Deal, Part, Phases},
-    net::Group,
+    deal::{Deal, Phases},
+    net::{Conv, Group},
+    value::Lane,
 };
 use flgc_kernels::{Call, CallError, CallSet, Planes, chain, deal, pointwise, spatial};
 use std::ops::Range;
 
 /// A group, packed.
-struct Dealt<'a> {
+pub(super) struct Dealt<'a> {
     group: Group<'a>,
     members: Members,
     tiles: Vec<Packed>,
+}
+
+/// A block of a convolution that is dealt.
+pub(super) struct Block<'a> {
+    pub(super) deal: &'a Deal,
+    /// Where its dealt planes begin.
+    pub(super) base: usize,
+    pub(super) image: usize,
+    /// The rows that it makes.
+    pub(super) rows: Range<usize>,
+    /// The address of a filter's first one.
+    pub(super) address: &'a dyn Fn(&Lane) -> u32,
 }
 
 impl Lower<'_, '_> {
@@ -29,16 +42,8 @@ impl Lower<'_, '_> {
         deal: &Deal,
         calls: &mut Calls,
     ) -> Result<(), CallError> {
-        let Kernels { pointwise, spatial, .. } = self.kernels;
-        let (kernel, most) =
-            if deal.flat { (pointwise.name, pointwise.max_filters()) } else { (spatial.name, spatial.max_filters()) };
-        let mut groups = Vec::with_capacity(stored.conv.groups.len());
-        for group in stored.conv.groups.iter() {
-            let members = self.members(step, group);
-            let tiles = choose::tiles(members.filters.len(), most);
-            let tiles = tiles.map(|tile| self.pack(step, stored, group, &members, &members.filters[tile])).collect();
-            groups.push(Dealt { group, members, tiles });
-        }
+        let groups = self.dealt_groups(step, stored, deal);
+        let y_pitch = self.places.layouts[step.storage as usize].pitch;
         let images = step.output.shape.nchw().map_or(1, |[images, ..]| images);
         for (index, part) in deal.parts.iter().enumerate() {
             let mut sets = Vec::new();
@@ -46,28 +51,67 @@ impl Lower<'_, '_> {
                 for group in &groups {
                     let (share, of) = part.tiles;
                     let tiles = &group.tiles[share * group.tiles.len() / of..(share + 1) * group.tiles.len() / of];
-                    if !tiles.is_empty() {
-                        self.blocks(step, stored, deal, (group, tiles), (image, index, part), &mut sets)?;
+                    if tiles.is_empty() {
+                        continue;
+                    }
+                    let base = self.places.scratch[&step.storage] + index * deal.scratch.len;
+                    for begin in part.rows.clone().step_by(deal.rows) {
+                        let rows = begin..part.rows.end.min(begin + deal.rows);
+                        let address = |lane: &Lane| self.places.plane(*lane, image) + (begin * y_pitch) as u32;
+                        let block = Block { deal, base, image, rows, address: &address };
+                        self.dealt_block(step, stored.conv, (group, tiles), &block, &mut sets)?;
                     }
                 }
             }
-            calls.add(kernel, chain::Call::new(sets)?);
+            calls.add(self.kernel_of(deal), chain::Call::new(sets)?);
         }
         Ok(())
     }
 
-    /// The blocks of a part, for some filters of a group.
-    fn blocks(
+    /// The name of the kernel that runs over dealt planes.
+    pub(super) fn kernel_of(&self, deal: &Deal) -> &'static str {
+        if deal.flat { self.kernels.pointwise.name } else { self.kernels.spatial.name }
+    }
+
+    /// The groups of a convolution that is dealt, packed.
+    pub(super) fn dealt_groups<'c>(&mut self, step: &Step<'_>, stored: &Stored<'c, '_>, deal: &Deal) -> Vec<Dealt<'c>> {
+        let Kernels { pointwise, spatial, .. } = self.kernels;
+        let most = if deal.flat { pointwise.max_filters() } else { spatial.max_filters() };
+        let mut groups = Vec::with_capacity(stored.conv.groups.len());
+        for group in stored.conv.groups.iter() {
+            let members = self.members(step, group);
+            let tiles = choose::tiles(members.filters.len(), most);
+            let tiles = tiles.map(|tile| self.pack(step, stored, group, &members, &members.filters[tile])).collect();
+            groups.push(Dealt { group, members, tiles });
+        }
+        groups
+    }
+
+    /// A block of all filters.
+    pub(super) fn dealt_rows(
         &self,
         step: &Step<'_>,
-        stored: &Stored<'_, '_>,
-        deal: &Deal,
-        (group, tiles): (&Dealt<'_>, &[Packed]),
-        (image, index, part): (usize, usize, &Part),
+        conv: &Conv<'_>,
+        groups: &[Dealt<'_>],
+        block: &Block<'_>,
         sets: &mut Vec<CallSet>,
     ) -> Result<(), CallError> {
-        let conv = stored.conv;
-        let base = self.places.scratch[&step.storage] + index * deal.scratch.len;
+        for group in groups.iter().filter(|group| !group.tiles.is_empty()) {
+            self.dealt_block(step, conv, (group, &group.tiles), block, sets)?;
+        }
+        Ok(())
+    }
+
+    /// A block of some filters of a group.
+    fn dealt_block(
+        &self,
+        step: &Step<'_>,
+        conv: &Conv<'_>,
+        (group, tiles): (&Dealt<'_>, &[Packed]),
+        block: &Block<'_>,
+        sets: &mut Vec<CallSet>,
+    ) -> Result<(), CallError> {
+        let Block { deal, base, image, .. } = *block;
         let channels = group.members.channels.len();
         let phases = Phases::of(conv);
         let from = self.taps(step, conv, group.group, &group.members, image);
@@ -79,28 +123,23 @@ impl Lower<'_, '_> {
             }
         }
         let taps = list(taps);
-        for begin in part.rows.clone().step_by(deal.rows) {
-            let rows = begin..part.rows.end.min(begin + deal.rows);
-            if channels > 0 {
-                sets.push(self.deal_block(step, stored, deal, &from, base, &rows)?);
-            }
-            let tile = |packed: &Packed| self.tile_of_block(step, deal, packed, &taps, &rows, image);
-            sets.push(CallSet::new(tiles.iter().map(tile).collect::<Result<_, CallError>>()?)?);
+        if channels > 0 {
+            sets.push(self.deal_block(step, conv, &from, block)?);
         }
+        let tile = |packed: &Packed| self.tile_of_block(step, packed, &taps, block);
+        sets.push(CallSet::new(tiles.iter().map(tile).collect::<Result<_, CallError>>()?)?);
         Ok(())
     }
 
-    /// The dealt planes of the output rows `rows`: phase after phase, channel after channel. `from` are the taps of the first output row.
+    /// The dealt planes of a block: phase after phase, channel after channel. `from` are the taps of the first output row.
     fn deal_block(
         &self,
         step: &Step<'_>,
-        stored: &Stored<'_, '_>,
-        deal: &Deal,
+        conv: &Conv<'_>,
         from: &Planes,
-        base: usize,
-        rows: &Range<usize>,
+        block: &Block<'_>,
     ) -> Result<CallSet, CallError> {
-        let conv = stored.conv;
+        let Block { deal, base, rows, .. } = block;
         let [_, _, _, columns] = step.output.shape.nchw().unwrap_or([1; 4]);
         let x_step = conv.stride[0] * self.places.pitch(&step.inputs[0]);
         let phases = Phases::of(conv);
@@ -131,33 +170,30 @@ impl Lower<'_, '_> {
         CallSet::new(calls)
     }
 
-    /// A tile of filters over the dealt planes of the output rows `rows`.
+    /// A tile of filters over the dealt planes.
     fn tile_of_block(
         &self,
         step: &Step<'_>,
-        deal: &Deal,
         packed: &Packed,
         taps: &Planes,
-        rows: &Range<usize>,
-        image: usize,
+        block: &Block<'_>,
     ) -> Result<Call, CallError> {
+        let Block { deal, image, ref rows, address, .. } = *block;
         let Packed { weights, bias, acts, ref outputs } = *packed;
         let [_, _, _, columns] = step.output.shape.nchw().unwrap_or([1; 4]);
         let y_pitch = self.places.layouts[step.storage as usize].pitch;
-        let begin = rows.start * y_pitch;
         let mut epilogue = self.epilogue(step, acts, outputs, image);
-        epilogue.residual = epilogue.residual.map(|residual| moved(&residual, begin));
-        let y = moved(&list(self.planes(outputs, image)), begin);
-        let (x, y) = (taps.clone(), y.offsets());
+        epilogue.residual = epilogue.residual.map(|residual| moved(&residual, rows.start * y_pitch));
+        let y: Vec<u32> = outputs.iter().map(address).collect();
+        let (x, y, rows) = (taps.clone(), y.as_slice(), rows.len());
         if deal.flat {
             let kernel = self.kernels.pointwise;
-            let pixels = kernel.least((rows.len() - 1) * deal.pitch + columns);
-            let moved = pointwise::Rows { count: rows.len(), columns, x_pitch: deal.pitch, y_pitch };
+            let pixels = kernel.least((rows - 1) * deal.pitch + columns);
+            let moved = pointwise::Rows { count: rows, columns, x_pitch: deal.pitch, y_pitch };
             let rows = (deal.pitch != y_pitch).then_some(moved);
             let spec = pointwise::Spec { pixels, weights, bias, x, y, shift: 0, rows, epilogue };
             return Ok(pointwise::Call::new(kernel, spec)?.into());
         }
-        let rows = rows.len();
         let spec =
             spatial::Spec { rows, columns, stride: 1, x_step: deal.pitch, y_pitch, weights, bias, x, y, epilogue };
         Ok(spatial::Call::new(self.kernels.spatial, spec)?.into())

@@ -3,23 +3,23 @@
 use super::{
     Lower, Lowered, Step,
     conv::{Packed, Sources, Stored, window},
+    dealt::{self, Block},
     list, moved,
 };
 use crate::plan::{
     choose,
-    fuse::{self, Band, Dealt, Run},
-    net::Kind,
+    deal::Deal,
+    fuse::{self, Band, Dealt, Head, Run},
+    net::{Conv, Kind},
     value::Lane,
 };
 use flgc_kernels::{ALIGN, Call, CallError, CallSet, Epilogue, Image, Planes, chain, deal, depthwise, pointwise};
 use std::{collections::BTreeMap, ops::Range};
 
-/// Some filters of an expansion, which scratch memory holds at once, and the depthwise layer over them.
+/// Filters of the first step that scratch memory holds at once, and the depthwise layer over them.
 struct Chunk {
-    /// The group of the expansion that they belong to.
-    group: usize,
-    /// Tiles of the expansion.
-    tiles: Vec<Packed>,
+    /// The group of an expansion that they belong to, and their tiles.
+    expansion: Option<(usize, Vec<Packed>)>,
     depthwise: Packed,
     /// The plane of scratch memory that each depthwise output reads.
     sources: Vec<usize>,
@@ -28,14 +28,32 @@ struct Chunk {
 /// A run, packed: what its bands have in common.
 struct Fused<'a> {
     run: &'a Run,
-    expand: &'a Step<'a>,
+    first: &'a Step<'a>,
     depthwise: &'a Step<'a>,
     project: &'a Step<'a>,
+    /// The convolution with stride that the run begins with, if it does.
+    strided: Option<Strided<'a>>,
     chunks: Vec<Chunk>,
     /// The tiles of each group of the projection.
     tiles: Vec<(usize, Vec<Packed>)>,
     /// The scratch plane of each channel between the depthwise layer and the projection.
     made: BTreeMap<u32, usize>,
+}
+
+/// The depthwise layer of a run, to be packed.
+struct Middle<'a, 'm> {
+    step: &'a Step<'m>,
+    stored: Stored<'a, 'm>,
+    sources: Sources,
+    /// What it makes.
+    outputs: Vec<Lane>,
+}
+
+/// A convolution with stride, packed.
+struct Strided<'a> {
+    conv: &'a Conv<'a>,
+    deal: &'a Deal,
+    groups: Vec<dealt::Dealt<'a>>,
 }
 
 impl Lower<'_, '_> {
@@ -44,11 +62,24 @@ impl Lower<'_, '_> {
     /// # Errors
     /// If the plan contradicts itself.
     pub(in crate::plan) fn fused(&mut self, run: &Run) -> Result<Lowered, CallError> {
-        let steps @ [expand, depthwise, project] = &self.net.steps[run.steps()] else { unreachable!("three steps") };
-        let chunks = self.chunks(run, expand, depthwise);
+        let steps @ [first, depthwise, project] = &self.net.steps[run.steps()] else { unreachable!("three steps") };
+        let Kind::Conv(conv) = &depthwise.layer.kind else { unreachable!("a convolution") };
+        let (stored, sources) = (Stored::new(conv), Sources::of(conv));
+        let middle = Middle { step: depthwise, stored, sources, outputs: self.outputs(depthwise) };
+        let mut strided = None;
+        let chunks = match (&run.head, &first.layer.kind) {
+            (&Head::Expansion { filters, .. }, _) => self.chunks(first, &middle, filters),
+            (Head::Strided(deal), Kind::Conv(conv)) => {
+                let groups = self.dealt_groups(first, &Stored::new(conv), deal);
+                strided = Some(Strided { conv, deal, groups });
+                let held = self.outputs(first);
+                vec![self.chunk(&middle, None, &held)]
+            }
+            _ => unreachable!("a convolution"),
+        };
         let tiles = self.tiles(project, usize::MAX);
         let made = self.outputs(depthwise).iter().enumerate().map(|(plane, lane)| (lane.channel, plane)).collect();
-        let fused = Fused { run, expand, depthwise, project, chunks, tiles, made };
+        let fused = Fused { run, first, depthwise, project, strided, chunks, tiles, made };
         let images = project.output.shape[0];
         let mut sets = Vec::with_capacity(images + 1);
         for image in 0..images {
@@ -57,13 +88,17 @@ impl Lower<'_, '_> {
             sets.push(CallSet::new(parts.map(chain).collect::<Result<Vec<Call>, CallError>>()?)?);
         }
         sets.extend(self.border(project.storage)?);
-        let kernels = steps.iter().map(|step| self.kernel_in_bands(step)).collect();
+        let kernels = steps.iter().map(|step| self.kernel_in_bands(run, step)).collect();
         Ok(Lowered { sets, kernels })
     }
 
     /// The name of the kernel that runs a step of a run.
-    pub(in crate::plan) fn kernel_in_bands(&self, step: &Step<'_>) -> &'static str {
-        if fuse::pointwise(step).is_some() { self.kernels.pointwise.name } else { self.kernels.depthwise.name }
+    pub(in crate::plan) fn kernel_in_bands(&self, run: &Run, step: &Step<'_>) -> &'static str {
+        match (&run.head, &step.layer.kind) {
+            _ if fuse::pointwise(step).is_some() => self.kernels.pointwise.name,
+            (Head::Strided(deal), Kind::Conv(conv)) if !conv.is_depthwise() => self.kernel_of(deal),
+            _ => self.kernels.depthwise.name,
+        }
     }
 
     /// The filters of a pointwise convolution, packed in tiles: groups with at most `most` of their tiles each.
@@ -83,53 +118,55 @@ impl Lower<'_, '_> {
         lists
     }
 
-    fn chunks(&mut self, run: &Run, expand: &Step<'_>, depthwise: &Step<'_>) -> Vec<Chunk> {
-        let Kind::Conv(conv) = &depthwise.layer.kind else { return Vec::new() };
-        let (stored, sources) = (Stored::new(conv), Sources::of(conv));
-        let lanes = depthwise.inputs[0].lanes().unwrap_or_default();
-        let outputs = self.outputs(depthwise);
-        let most = (run.filters / self.kernels.pointwise.max_filters()).max(1);
-        let mut chunks = Vec::new();
-        for (group, tiles) in self.tiles(expand, most) {
-            let planes: BTreeMap<u32, usize> =
-                tiles.iter().flat_map(|tile| &tile.outputs).enumerate().map(|(i, lane)| (lane.channel, i)).collect();
-            let plane = |lane: &Lane| planes.get(&lanes[sources.channel(conv, lane) as usize].channel).copied();
-            let (outputs, planes): (Vec<Lane>, Vec<usize>) =
-                outputs.iter().filter_map(|lane| Some((*lane, plane(lane)?))).unzip();
-            let depthwise = self.pack_depthwise(depthwise, &stored, &sources, &outputs);
-            chunks.push(Chunk { group, tiles, depthwise, sources: planes });
-        }
-        chunks
+    /// An expansion in chunks of at most so many filters, in whole tiles.
+    fn chunks(&mut self, expand: &Step<'_>, middle: &Middle<'_, '_>, filters: usize) -> Vec<Chunk> {
+        let most = (filters / self.kernels.pointwise.max_filters()).max(1);
+        let lists = self.tiles(expand, most);
+        let chunk = |(group, tiles): (usize, Vec<Packed>)| {
+            let held: Vec<Lane> = tiles.iter().flat_map(|tile| tile.outputs.clone()).collect();
+            self.chunk(middle, Some((group, tiles)), &held)
+        };
+        lists.into_iter().map(chunk).collect()
+    }
+
+    /// The depthwise layer over the planes `held` in scratch memory, in that order.
+    fn chunk(&mut self, middle: &Middle<'_, '_>, expansion: Option<(usize, Vec<Packed>)>, held: &[Lane]) -> Chunk {
+        let Middle { step, stored, sources, outputs } = middle;
+        let lanes = step.inputs[0].lanes().unwrap_or_default();
+        let planes: BTreeMap<u32, usize> = held.iter().enumerate().map(|(i, lane)| (lane.channel, i)).collect();
+        let plane = |lane: &Lane| planes.get(&lanes[sources.channel(stored.conv, lane) as usize].channel).copied();
+        let (outputs, planes): (Vec<Lane>, Vec<usize>) =
+            outputs.iter().filter_map(|lane| Some((*lane, plane(lane)?))).unzip();
+        let depthwise = self.pack_depthwise(step, stored, sources, &outputs);
+        Chunk { expansion, depthwise, sources: planes }
     }
 
     /// The sets of all bands of a part.
     fn part(&self, fused: &Fused<'_>, image: usize, part: usize) -> Result<Vec<CallSet>, CallError> {
-        let Fused { run, expand, depthwise, project, ref chunks, .. } = *fused;
+        let Fused { run, first, depthwise, project, ref strided, ref chunks, .. } = *fused;
         let Kind::Conv(conv) = &depthwise.layer.kind else { return Ok(Vec::new()) };
-        let [height, rows] = [expand, depthwise].map(|step| self.places.dims[step.storage as usize][2]);
+        let [height, rows] = [first, depthwise].map(|step| self.places.dims[step.storage as usize][2]);
         let of_part = |step: &Step<'_>, len: usize| self.places.base[step.storage as usize] + part * len;
-        let planes = |begin: usize, stride: usize| move |plane: usize| (begin + plane * stride) as u32;
         let [begin, begin_of_made] = run.scratch();
-        let begin = of_part(expand, begin);
+        let begin = of_part(first, begin);
         let expanded = planes(begin, run.expanded.stride);
         let made = planes(of_part(depthwise, begin_of_made), run.made.stride);
         let mut sets = Vec::new();
+        // The rows of the first step that the band before has left.
+        let mut left = 0..0;
         for index in run.parts[part].clone() {
             let output = index * run.rows..rows.min((index + 1) * run.rows);
             let band = fuse::band(conv, height, output);
+            if let Some(strided) = strided {
+                self.strided_band(fused, strided, &band, &left, (image, begin), &mut sets)?;
+                left = band.input.clone();
+            }
             let mut dealt_group = None;
             for chunk in chunks {
-                let x = match &run.dealt {
-                    Some(dealt) => {
-                        let begin = begin + run.expanded.len;
-                        if dealt_group.replace(chunk.group) != Some(chunk.group) {
-                            self.deal_band(expand, chunk.group, &band, image, (dealt, begin), &mut sets)?;
-                        }
-                        list((0..self.channels(expand, chunk.group)).map(planes(begin, dealt.scratch.stride)).collect())
-                    }
-                    None => moved(&self.sources(expand, chunk.group, image), self.run(expand, &band).start),
-                };
-                sets.push(self.expand_band(fused, chunk, &band, &x, &expanded)?);
+                if let Some((group, tiles)) = &chunk.expansion {
+                    let deals = dealt_group.replace(*group) != Some(*group);
+                    self.expand_band(fused, (*group, tiles, deals), &band, (image, begin), &mut sets)?;
+                }
                 let outputs = &chunk.depthwise.outputs;
                 if !outputs.is_empty() {
                     let y: Vec<u32> = outputs.iter().map(|lane| made(fused.made[&lane.channel])).collect();
@@ -140,6 +177,47 @@ impl Lower<'_, '_> {
             sets.push(self.project_band(project, fused, &band, image, &made)?);
         }
         Ok(sets)
+    }
+
+    /// The rows of `band` of a convolution with stride: those that are `left` in scratch memory move to its front, the others are made.
+    fn strided_band(
+        &self,
+        fused: &Fused<'_>,
+        strided: &Strided<'_>,
+        band: &Band,
+        left: &Range<usize>,
+        (image, begin): (usize, usize),
+        sets: &mut Vec<CallSet>,
+    ) -> Result<(), CallError> {
+        let Fused { run, first, .. } = *fused;
+        let layout = &self.places.layouts[first.storage as usize];
+        let Image { width, pitch, .. } = self.image(&first.output);
+        let to = planes(begin, run.expanded.stride);
+        let row = |row: usize, from: usize| ((row - from) * pitch) as u32;
+        let mut rows = band.input.clone();
+        if left.end > rows.start {
+            let spec = deal::Spec {
+                rows: left.end - rows.start,
+                columns: width,
+                stride: 1,
+                x_step: pitch,
+                y_pitch: pitch,
+                y_stride: run.expanded.stride,
+                odd: None,
+                x: list((0..layout.planes).map(|plane| to(plane) + row(rows.start, left.start)).collect()),
+                y: to(0),
+            };
+            sets.push(CallSet::new(vec![deal::Call::new(self.kernels.deal, spec)?.into()])?);
+            rows.start = left.end;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let first_row = row(rows.start, band.input.start);
+        let address = |lane: &Lane| to(layout.slots[lane.channel as usize] as usize) + first_row;
+        let Strided { conv, deal, ref groups } = *strided;
+        let block = Block { deal, base: begin + run.expanded.len, image, rows, address: &address };
+        self.dealt_rows(first, conv, groups, &block, sets)
     }
 
     /// How many channels a group of the expansion reads.
@@ -184,23 +262,35 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
-    /// The rows of `band` of the expansion, for the filters of a chunk, from its planes `x`.
+    /// The rows of `band` of some filters of a group of the expansion, whose inputs are dealt first if that is so and `deals`.
     fn expand_band(
         &self,
         fused: &Fused<'_>,
-        chunk: &Chunk,
+        (group, tiles, deals): (usize, &[Packed], bool),
         band: &Band,
-        x: &Planes,
-        to: &impl Fn(usize) -> u32,
-    ) -> Result<CallSet, CallError> {
-        let pixels = match &fused.run.dealt {
-            Some(dealt) => band.input.len() * dealt.pitch,
-            None => self.run(fused.expand, band).len(),
+        (image, begin): (usize, usize),
+        sets: &mut Vec<CallSet>,
+    ) -> Result<(), CallError> {
+        let Fused { run, first: step, .. } = *fused;
+        let (x, pixels) = match run.dealt() {
+            Some(dealt) => {
+                let begin = begin + run.expanded.len;
+                if deals {
+                    self.deal_band(step, group, band, image, (dealt, begin), sets)?;
+                }
+                let x = (0..self.channels(step, group)).map(planes(begin, dealt.scratch.stride)).collect();
+                (list(x), band.input.len() * dealt.pitch)
+            }
+            None => {
+                let run = self.run(step, band);
+                (moved(&self.sources(step, group, image), run.start), run.len())
+            }
         };
-        let mut calls = Vec::with_capacity(chunk.tiles.len());
+        let to = planes(begin, run.expanded.stride);
+        let mut calls = Vec::with_capacity(tiles.len());
         let mut plane = 0;
-        for tile in &chunk.tiles {
-            let y: Vec<u32> = (plane..plane + tile.outputs.len()).map(to).collect();
+        for tile in tiles {
+            let y: Vec<u32> = (plane..plane + tile.outputs.len()).map(&to).collect();
             plane += y.len();
             let spec = pointwise::Spec {
                 pixels,
@@ -214,7 +304,8 @@ impl Lower<'_, '_> {
             };
             calls.push(pointwise::Call::new(self.kernels.pointwise, spec)?.into());
         }
-        CallSet::new(calls)
+        sets.push(CallSet::new(calls)?);
+        Ok(())
     }
 
     /// The floats of each of the expansion's planes that hold the rows that a band reads: whole vectors from the plane's start.
@@ -233,14 +324,18 @@ impl Lower<'_, '_> {
         from: &impl Fn(usize) -> u32,
         y: &[u32],
     ) -> Result<depthwise::Call, CallError> {
-        let (expand, step) = (fused.expand, fused.depthwise);
+        let (first, step) = (fused.first, fused.depthwise);
         let Kind::Conv(conv) = &step.layer.kind else { unreachable!("a convolution") };
         let Packed { weights, bias, acts, .. } = &chunk.depthwise;
-        let [input, output] = [expand, step].map(|step| self.image(&step.output));
-        let (pitch, odd, skip) = match &fused.run.dealt {
-            Some(dealt) => (dealt.pitch, Some(dealt.odd), 0),
+        let [input, output] = [first, step].map(|step| self.image(&step.output));
+        let (pitch, odd, skip) = match &fused.run.head {
+            Head::Strided(_) => (input.pitch, None, 0),
+            Head::Expansion { dealt: Some(dealt), .. } => (dealt.pitch, Some(dealt.odd), 0),
             // The first row lies behind the start of the first vector.
-            None => (input.pitch, None, (band.input.start * input.pitch - self.run(expand, band).start) as u32),
+            Head::Expansion { dealt: None, .. } => {
+                let begin = self.run(first, band).start;
+                (input.pitch, None, (band.input.start * input.pitch - begin) as u32)
+            }
         };
         let mut window = window(conv);
         window.pad[0] = band.pad;
@@ -297,4 +392,9 @@ impl Lower<'_, '_> {
         }
         CallSet::new(calls)
     }
+}
+
+/// The address of each of the planes from `begin` on.
+fn planes(begin: usize, stride: usize) -> impl Fn(usize) -> u32 {
+    move |plane| (begin + plane * stride) as u32
 }
