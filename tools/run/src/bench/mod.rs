@@ -366,3 +366,18 @@ fn field(path: impl AsRef<Path>, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_that_the_system_refuses_leaves_the_run_unpinned() {
+        let there = core_affinity::get_core_ids().unwrap();
+        assert_eq!(pin(&[CoreId { id: 1000 }]), None);
+        assert_eq!(core_affinity::get_core_ids().unwrap(), there, "nothing was pinned");
+        // On a thread of its own, which then has one core.
+        let first = there[0];
+        assert_eq!(std::thread::spawn(move || pin(&[first])).join().unwrap(), Some(first.id));
+    }
+}
