@@ -196,6 +196,42 @@ fn the_bits_do_not_depend_on_fusion() {
 }
 
 #[test]
+fn stems_run_in_bands_whatever_their_windows() {
+    let mut in_bands = 0;
+    for (stem, stride, k, then) in
+        [(3, 2, 3, 1), (3, 2, 5, 1), (3, 2, 7, 1), (3, 2, 5, 2), (7, 2, 3, 2), (5, 3, 3, 1), (3, 2, 1, 2)]
+    {
+        for groups in [Groups::Even(1), Groups::Learned(2)] {
+            let (mut b, x) = flgc_benches::Builder::new(5, 2, [4, 51, 75]);
+            let x = b.conv(&x, 29, stem, stride, groups);
+            let x = b.relu6(&x);
+            let x = b.depthwise(&x, k, then);
+            let x = b.relu(&x);
+            let x = b.conv(&x, 9, 1, 1, Groups::Learned(3));
+            let model = b.finish(&[&x]);
+            for isa in Isa::available() {
+                let plan = |fuse, l2, threads| {
+                    let caches = Some(Caches { l1: l2 / 2, l2, last: l2 });
+                    let threads = Threads::Count(NonZeroUsize::new(threads).unwrap());
+                    let options = Options { isa: Some(isa), fuse, caches, threads, ..Options::default() };
+                    let what = format!("{isa}: {stem}x{stem} / {stride}, {k}x{k} / {then}, {groups:?}, {l2} bytes");
+                    (Plan::new(&model, &options).unwrap_or_else(|error| panic!("{what}: {error}")), what)
+                };
+                let apart = run(&plan(false, 1024, 1).0);
+                for l2 in [1 << 10, 8 << 10, 16 << 10, 24 << 10, 48 << 10] {
+                    for threads in [1, 2] {
+                        let (plan, what) = plan(true, l2, threads);
+                        assert!(run(&plan) == apart, "{what}");
+                        in_bands += usize::from(plan.report().layers[0].fused_with_next);
+                    }
+                }
+            }
+        }
+    }
+    assert!(in_bands > 50, "{in_bands}");
+}
+
+#[test]
 fn the_bits_do_not_depend_on_tuning() {
     for isa in Isa::available() {
         for (name, model) in networks() {

@@ -232,9 +232,10 @@ impl Middle<'_, '_> {
         let (deal, pays) = Deal::of(step, expanded, target)?;
         let read = conv.stride[0] * (expanded.planes * expanded.pitch + deal.planes * deal.pitch);
         let rows_of_band = self.rows(made.planes * made.pitch + read, target);
-        // Rows move as whole vectors, and not onto each other.
+        // Rows move as whole vectors, and not onto each other. The second band begins fewer rows behind the first one, by its padding, than others.
         let shared = window_rows(conv).saturating_sub(conv.stride[0]);
-        if rows_of_band < rows && (width < target.lanes || shared > rows_of_band * conv.stride[0]) {
+        let moves = width >= target.lanes && shared + conv.pad[0] <= rows_of_band * conv.stride[0];
+        if rows_of_band < rows && shared > 0 && !moves {
             return None;
         }
         let input_rows = self.input_rows(rows_of_band);
