@@ -141,7 +141,7 @@ impl Extents {
 
     /// Proves that nothing is written twice, and nothing read that is written; gives the end of everything that is touched.
     fn check(mut self) -> Result<usize, CallError> {
-        let by_start = |r: &Range<u32>| (r.start, r.end);
+        let by_start = |r: &Range<u32>| u64::from(r.start) << 32 | u64::from(r.end);
         self.writes.retain(|r| !r.is_empty());
         self.reads.retain(|r| !r.is_empty());
         self.writes.sort_unstable_by_key(by_start);

@@ -177,7 +177,11 @@ impl<'a> TensorView<'a> {
     /// All elements as indices; floats are cut.
     #[must_use]
     pub fn indices(&self) -> Vec<u16> {
-        self.iter().map(|x| x as u16).collect()
+        match self.dtype {
+            DType::U8 => self.bytes.iter().map(|&byte| byte.into()).collect(),
+            DType::U16 => self.bytes.as_chunks().0.iter().map(|&bytes| u16::from_le_bytes(bytes)).collect(),
+            DType::F32 | DType::F16 | DType::BF16 => self.iter().map(|x| x as u16).collect(),
+        }
     }
 }
 

@@ -206,7 +206,7 @@ fn tensor<'m>(model: &'m Model, name: &str) -> TensorView<'m> {
 }
 
 fn bias(model: &Model, name: Option<&str>, count: usize) -> Vec<f32> {
-    name.map_or_else(|| vec![0.0; count], |name| tensor(model, name).iter().collect())
+    name.map_or_else(|| vec![0.0; count], |name| tensor(model, name).to_vec())
 }
 
 fn conv<'m>(model: &'m Model, op: &graph::Conv, channels: usize) -> Conv<'m> {

@@ -16,7 +16,7 @@ use super::{
     regroup::{Net, Step},
     scratch::{Scratch, Target, greatest_common_divisor},
     tune::{Tuning, Ways},
-    value::StorageId,
+    value::{StorageId, Value},
 };
 use std::ops::Range;
 
@@ -139,16 +139,16 @@ pub(super) fn runs(
 /// How many steps and outputs read each storage.
 fn readers(net: &Net<'_>, live: &Live) -> Vec<usize> {
     let mut readers = vec![0; net.storages.len()];
-    let mut read = |storages: Box<dyn Iterator<Item = StorageId> + '_>| {
-        let mut storages: Vec<StorageId> = storages.collect();
+    let mut read = |value: &Value| {
+        let mut storages: Vec<StorageId> = value.storages().collect();
         storages.sort_unstable();
         storages.dedup();
         storages.iter().for_each(|&storage| readers[storage as usize] += 1);
     };
     for step in net.steps.iter().filter(|step| live.any(step.storage)) {
-        step.operands().for_each(|value| read(value.storages()));
+        step.operands().for_each(&mut read);
     }
-    net.outputs.iter().for_each(|output| read(output.storages()));
+    net.outputs.iter().for_each(|output| read(output));
     readers
 }
 

@@ -87,7 +87,7 @@ impl Places {
 
     /// The pitch of a value's planes.
     pub(super) fn pitch(&self, value: &Value) -> usize {
-        value.storages().next().map_or(1, |storage| self.layouts[storage as usize].pitch)
+        value.first_storage().map_or(1, |storage| self.layouts[storage as usize].pitch)
     }
 
     /// The address runs `(start, length)` that make up a value, in order.

@@ -85,12 +85,23 @@ impl Value {
         Self { shape, content: lanes.map_or(Content::Elements(elements), Content::Lanes) }
     }
 
-    /// The storages it reads, each at least once.
-    pub(super) fn storages(&self) -> Box<dyn Iterator<Item = StorageId> + '_> {
+    /// The storage of the first element.
+    pub(super) fn first_storage(&self) -> Option<StorageId> {
         match &self.content {
-            Content::Lanes(lanes) => Box::new(lanes.iter().map(|lane| lane.storage)),
-            Content::Elements(elements) => Box::new(elements.iter().map(|element| element.storage)),
+            Content::Lanes(lanes) => lanes.first().map(|lane| lane.storage),
+            Content::Elements(elements) => elements.first().map(|element| element.storage),
         }
+    }
+
+    /// The storages it reads, each at least once: once for neighbours of one storage.
+    pub(super) fn storages(&self) -> impl Iterator<Item = StorageId> + '_ {
+        let (lanes, elements): (&[Lane], &[Element]) = match &self.content {
+            Content::Lanes(lanes) => (lanes, &[]),
+            Content::Elements(elements) => (&[], elements),
+        };
+        let of_lanes = lanes.chunk_by(|a, b| a.storage == b.storage).map(|run| run[0].storage);
+        let of_elements = elements.chunk_by(|a, b| a.storage == b.storage).map(|run| run[0].storage);
+        of_lanes.chain(of_elements)
     }
 }
 

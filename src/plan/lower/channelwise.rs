@@ -24,7 +24,7 @@ impl Lower<'_, '_> {
         calls: &mut Calls,
     ) -> Result<(), CallError> {
         self.elementwise(step, calls, |lower, places, _| {
-            let mut pack = |values: &[f32]| lower.push_of(values, &places.channels);
+            let mut pack = |values: &[f32]| lower.push_of(values, places.channels.iter().copied());
             elementwise::Op::ScaleShift { scale: pack(scale), shift: pack(shift) }
         })
     }
@@ -60,7 +60,7 @@ impl Lower<'_, '_> {
             let x = self.operand(first, &outputs);
             let other = (self.operand(second, &outputs), is_small(second));
             let op = op(self, &outputs, other);
-            let activation = self.act(&step.layer.first, &outputs.channels);
+            let activation = self.act(&step.layer.first, outputs.channels.iter().copied());
             let spec = elementwise::Spec { pixels, op, x, y: &outputs.y, activation };
             calls.add(kernel.name, elementwise::Call::new(kernel, spec)?);
         }

@@ -145,8 +145,8 @@ impl Lower<'_, '_> {
 
     /// The activations of a call that writes `channels`, first and last.
     fn acts(&mut self, step: &Step<'_>, channels: &[Lane]) -> [Activation; 2] {
-        let channels: Vec<usize> = channels.iter().map(|lane| lane.channel as usize).collect();
-        [self.act(&step.layer.first, &channels), self.act(&step.layer.last, &channels)]
+        let channels = channels.iter().map(|lane| lane.channel as usize);
+        [self.act(&step.layer.first, channels.clone()), self.act(&step.layer.last, channels)]
     }
 
     /// What a call that writes `channels` does to each output.
@@ -164,12 +164,12 @@ impl Lower<'_, '_> {
     }
 
     /// Appends the values of some channels to the weights.
-    fn push_of(&mut self, values: &[f32], channels: &[usize]) -> u32 {
-        self.weights.push(&channels.iter().map(|&channel| values[channel]).collect::<Vec<_>>())
+    fn push_of(&mut self, values: &[f32], channels: impl Iterator<Item = usize>) -> u32 {
+        self.weights.push(&channels.map(|channel| values[channel]).collect::<Vec<_>>())
     }
 
     /// The activation of a call whose outputs are those channels.
-    fn act(&mut self, act: &Act, channels: &[usize]) -> Activation {
+    fn act(&mut self, act: &Act, channels: impl Iterator<Item = usize>) -> Activation {
         match act {
             Act::Same(activation) => *activation,
             Act::PRelu(slopes) => Activation::PRelu { slopes: self.push_of(slopes, channels) },
