@@ -22,7 +22,7 @@ use std::ops::Range;
 
 /// Second-level caches that the planes of an expansion have to fill before bands pay, where the last level holds them. Measured with MobileNetV2-FLGC8 on Zen 3
 /// (512 KiB, 32 MiB), the three layers together, fused and not: 4.8 MB 340 and 440 us; 1.8 MB 270 and 250 us, with stride 2 148 and 151 us; 0.6 MB 118 and 101 us.
-/// The planes of its stem, 1.6 MB, do not pay either: 470 and 459 us; but 577 and 670 us if something else fills the last level between runs.
+/// The planes of its stem, 1.6 MB, do not pay either: 470 and 459 us; but 577 and 670 us for bare calls if something else fills the last level between runs.
 const FAR: usize = 4;
 /// Fewest rows of a band: below that the calls' own cost and the rows computed twice eat up what the caches give.
 const FEWEST_ROWS: usize = 4;
