@@ -176,7 +176,8 @@ impl Plan {
         let parts = pool.as_ref().map_or(1, |pool| pool.current_num_threads());
         let caches = options.caches.unwrap_or_else(Caches::of_this_machine);
         let filters = kernels.pointwise.max_filters();
-        let target = scratch::Target { caches, lanes: kernels.pointwise.isa.lanes(), filters, parts };
+        let (lanes, deals) = (kernels.pointwise.isa.lanes(), kernels.depthwise.deals);
+        let target = scratch::Target { caches, lanes, filters, deals, parts };
         let mut tuning = Tuning::default();
         let (runs, deals) = if options.fuse {
             let runs = fuse::runs(&net, &live, &layouts, target, (asked, &mut tuning));

@@ -11,6 +11,8 @@ pub(super) struct Target {
     pub(super) lanes: usize,
     /// Filters of a tile of a pointwise convolution.
     pub(super) filters: usize,
+    /// Whether it pays to deal columns for a depthwise layer that takes every second one.
+    pub(super) deals: bool,
     /// Threads.
     pub(super) parts: usize,
 }

@@ -1,7 +1,7 @@
 //! AVX2: nine weights, three inputs and three sums fill 15 of 16 registers in the 3x3 kernels; seven sums, five weights and an input 13 in the 5x5 ones.
 
 use super::{
-    Call, Kernel,
+    Call, Kernel, across,
     body::{self, Strip, Variant},
     general,
 };
@@ -11,6 +11,7 @@ use std::{arch::x86_64::*, hint::black_box};
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x8-avx2",
     isa: Isa::Avx2,
+    deals: true,
     three: [own::<3, 1>, own::<3, 2>],
     dealt: own::<3, { body::DEALT }>,
     five: [own::<5, 1>, own::<5, 2>],
@@ -24,6 +25,11 @@ impl Variant for Avx2 {
         unsafe { black_box(run::<E, K, STRIDE, MASKS> as unsafe fn(Avx2, &Strip<'_, E>))(self, strip) }
     }
     #[inline(always)]
+    unsafe fn run_across<const STRIDE: usize, const N: usize, const HALF: bool>(self, run: &across::Run<'_>) {
+        // SAFETY: as above.
+        unsafe { black_box(run_across::<STRIDE, N, HALF> as unsafe fn(Avx2, &across::Run<'_>))(self, run) }
+    }
+    #[inline(always)]
     fn deal(self, a: __m256, b: __m256) -> (__m256, __m256) {
         // SAFETY: the value proves that the CPU has AVX2.
         unsafe { (_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b)) }
@@ -33,6 +39,15 @@ impl Variant for Avx2 {
         // SAFETY: as above. The shuffle works on halves: the pairs from a (0 and 2) before those from b.
         unsafe { _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(v))) }
     }
+    #[inline(always)]
+    fn before(self, columns: __m256, first: f32) -> __m256 {
+        // SAFETY: as above.
+        unsafe {
+            let order = _mm256_setr_epi32(0, 0, 5, 2, 1, 4, 3, 6);
+            let first = _mm256_castps128_ps256(_mm_set_ss(first));
+            _mm256_blend_ps::<1>(_mm256_permutevar8x32_ps(columns, order), first)
+        }
+    }
 }
 
 /// # Safety
@@ -41,6 +56,14 @@ impl Variant for Avx2 {
 unsafe fn run<E: Ending<Avx2>, const K: usize, const STRIDE: usize, const MASKS: u8>(s: Avx2, strip: &Strip<'_, E>) {
     // SAFETY: the caller's promise.
     unsafe { strip.run::<_, K, STRIDE, MASKS>(s) }
+}
+
+/// # Safety
+/// As for [`across::Run::go`], and the CPU has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run_across<const STRIDE: usize, const N: usize, const HALF: bool>(s: Avx2, run: &across::Run<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { run.go::<_, STRIDE, N, HALF>(s) }
 }
 
 /// # Safety

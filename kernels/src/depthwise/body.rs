@@ -1,6 +1,6 @@
 //! The bodies of every variant for windows of their own: 3x3 and 5x5, of stride one and two.
 
-use super::Call;
+use super::{Call, across};
 use crate::{
     ending::{Any, Bounded, Ending},
     simd::Simd,
@@ -16,12 +16,27 @@ pub(super) trait Variant: Simd {
     /// Whether there is code of its own for strips at the edges, and for several rows at once: not worth its size where nothing is fast anyway.
     const EDGES: bool = true;
 
+    /// Whether there are registers for [`super::across`], which then computes what it can.
+    const ACROSS: bool = false;
+
     /// [`Strip::run`] in a function of its own, so that each kind has all registers: called through a pointer that the compiler can't see through, since
     /// an `#[inline(never)]` only counts for callers with the same features.
     ///
     /// # Safety
     /// As for [`Strip::run`].
     unsafe fn run<E: Ending<Self>, const K: usize, const STRIDE: usize, const MASKS: u8>(self, strip: &Strip<'_, E>);
+
+    /// [`across::Run::go`] in a function of its own, too.
+    ///
+    /// # Safety
+    /// As for [`across::Run::go`].
+    unsafe fn run_across<const STRIDE: usize, const N: usize, const HALF: bool>(self, run: &across::Run<'_>)
+    where
+        Self::Half: Variant,
+    {
+        // SAFETY: the caller's promise.
+        unsafe { run.go::<Self, STRIDE, N, HALF>(self) }
+    }
 
     /// The elements with even and with odd index of `a` and `b`, both in the same order, which may be any that is cheap.
     #[inline(always)]
@@ -33,6 +48,15 @@ pub(super) trait Variant: Simd {
     #[inline(always)]
     fn settle(self, v: Self::V) -> Self::V {
         v
+    }
+
+    /// Columns in that order, each one place later, and `first` in front.
+    #[inline(always)]
+    fn before(self, columns: Self::V, first: f32) -> Self::V {
+        let mut later = [first; 16];
+        later[1..].copy_from_slice(&self.to_array(columns)[..15]);
+        // SAFETY: the array holds 16 floats and no vector is longer.
+        unsafe { self.load(later.as_ptr()) }
     }
 }
 
@@ -60,7 +84,7 @@ pub(super) fn is_five(window: &Window) -> bool {
 /// # Safety
 /// As for [`crate::call::Run::run`]; the call is what [`is_three`] or [`is_five`] says, with this stride.
 #[inline(always)]
-pub(super) unsafe fn own<S: Variant<Half: Variant>, const K: usize, const STRIDE: usize>(
+pub(super) unsafe fn own<S: Variant<Half: Variant<Half: Variant>>, const K: usize, const STRIDE: usize>(
     s: S,
     call: &Call,
     weights: *const f32,
@@ -69,6 +93,9 @@ pub(super) unsafe fn own<S: Variant<Half: Variant>, const K: usize, const STRIDE
     // SAFETY: the caller's promise.
     unsafe {
         match (call.epilogue.first.bounds(), &call.epilogue.residual) {
+            (Some(bounds), None) if S::ACROSS && K == 3 && STRIDE != DEALT && across::takes(call, STRIDE) => {
+                across::planes::<S, STRIDE>(s, call, weights, arena, bounds);
+            }
             (Some(bounds), None) => planes::<S, _, K, STRIDE>(s, call, weights, arena, Bounded(bounds)),
             _ => planes::<S, _, K, STRIDE>(s, call, weights, arena, Any { epilogue: &call.epilogue, weights, arena }),
         }
@@ -180,7 +207,7 @@ impl<E: Copy> Strip<'_, E> {
             // SAFETY: the loads stay within rows of the input, or with `SIDES` within whole vectors of its columns: all lanes do, or those that the masks leave.
             unsafe {
                 // With the usual padding, what is missing at the edges of an image belongs to one load each.
-                let edges = K == 3 && S::EDGES && E::USUAL;
+                let edges = K == 3 && S::EDGES && E::USUAL && !S::ACROSS;
                 match (strip.left, ends(column, columns)) {
                     (0.., true) => s.run::<_, K, STRIDE, 0>(&strip),
                     (-1, true) if edges => s.run::<_, K, STRIDE, FIRST>(&strip),
@@ -372,12 +399,11 @@ impl<E: Copy> Strip<'_, E> {
     where
         E: Ending<S>,
     {
-        let half = S::LANES as isize;
         let masks = if STRIDE == DEALT {
             let mask = |at: isize| s.mask(-at, (self.call.input.width / 2) as isize - at);
-            [mask(self.left), mask(self.left + 1)].map(|mask| [mask; 2])
+            [mask(self.left), mask(self.left + 1)]
         } else {
-            [[self.mask(s, 0), self.mask(s, half)], [self.mask(s, 1), self.mask(s, 1 + half)]]
+            [self.mask(s, 1), self.mask(s, 1 + S::LANES as isize)]
         };
         for channel in self.channels.clone() {
             // SAFETY: the caller's promise.
@@ -407,7 +433,7 @@ impl<E: Copy> Strip<'_, E> {
         s: S,
         strip: Channel<S>,
         column: usize,
-        masks: &[[S::M; 2]; 2],
+        masks: &[S::M; 2],
     ) where
         E: Ending<S>,
     {
@@ -415,7 +441,7 @@ impl<E: Copy> Strip<'_, E> {
         let pad = self.call.window.pad[0];
         let whole = (self.call.input.height + pad - 1) / 2;
         let (whole, cut) = (whole.min(self.call.output.height), whole < self.call.output.height);
-        let odd = self.call.odd;
+        let odd = (self.call.odd, (0..self.call.input.width as isize).contains(&self.left));
         let Channel { channel, mut x, y, w, bias } = strip;
         // SAFETY: rows of the input and of the output, and the caller's promise.
         unsafe {
@@ -505,18 +531,18 @@ struct Channel<S: Simd> {
 /// # Safety
 /// There are three at `w`.
 #[inline(always)]
-unsafe fn load_row<S: Simd>(s: S, w: *const f32) -> [S::V; 3] {
+pub(super) unsafe fn load_row<S: Simd>(s: S, w: *const f32) -> [S::V; 3] {
     // SAFETY: the caller's promise.
     unsafe { [s.splat(*w), s.splat(*w.add(1)), s.splat(*w.add(2))] }
 }
 
 #[inline(always)]
-fn chain<S: Simd>(s: S, x: [S::V; 3], w: [S::V; 3]) -> S::V {
+pub(super) fn chain<S: Simd>(s: S, x: [S::V; 3], w: [S::V; 3]) -> S::V {
     s.fma(x[2], w[2], s.fma(x[1], w[1], s.mul(x[0], w[0])))
 }
 
 #[inline(always)]
-fn chain_from<S: Simd>(s: S, start: S::V, x: [S::V; 3], w: [S::V; 3]) -> S::V {
+pub(super) fn chain_from<S: Simd>(s: S, start: S::V, x: [S::V; 3], w: [S::V; 3]) -> S::V {
     s.fma(x[2], w[2], s.fma(x[1], w[1], s.fma(x[0], w[0], start)))
 }
 
@@ -542,8 +568,8 @@ unsafe fn columns<S: Simd, const MASKS: u8>(s: S, p: *const f32, masks: &[S::M; 
     }
 }
 
-/// Every second column from `p`, `p + 1` and `p + 2` on, in the order of [`Variant::deal`]. The first come from loads of their own, so that with the usual
-/// padding of one the other loads are aligned if the rows are. Of dealt rows: the odd columns from `p` on, and the even and the odd ones from `p + 1` on.
+/// Every second column from `p`, `p + 1` and `p + 2` on, in the order of [`Variant::deal`]; `inside` says whether the one at `p` lies in the image. With the usual
+/// padding of one the loads are aligned if the rows are. Of dealt rows: the odd columns from `p` on, and the even and the odd ones from `p + 1` on.
 ///
 /// # Safety
 /// The `2 * LANES + 1` floats at `p`, or with `MASKS` what the masks leave of them, lie in the input; of dealt rows, the vectors.
@@ -551,22 +577,20 @@ unsafe fn columns<S: Simd, const MASKS: u8>(s: S, p: *const f32, masks: &[S::M; 
 unsafe fn every_second<S: Variant, const STRIDE: usize, const MASKS: u8>(
     s: S,
     p: *const f32,
-    odd: usize,
-    masks: &[[S::M; 2]; 2],
+    (odd, inside): (usize, bool),
+    masks: &[S::M; 2],
 ) -> [S::V; 3] {
     // SAFETY: the caller's promise.
     unsafe {
         if STRIDE == DEALT {
-            let first = load(s, p.wrapping_add(odd), masks[0][0], MASKS & FIRST != 0);
-            let third = load(s, p.wrapping_add(odd + 1), masks[1][0], MASKS & LAST != 0);
+            let first = load(s, p.wrapping_add(odd), masks[0], MASKS & FIRST != 0);
+            let third = load(s, p.wrapping_add(odd + 1), masks[1], MASKS & LAST != 0);
             return [first, s.load(p.wrapping_add(1)), third];
         }
-        let a = load(s, p, masks[0][0], MASKS & FIRST != 0);
-        let b = load(s, p.wrapping_add(S::LANES), masks[0][1], MASKS == ALL);
-        let (first, _) = s.deal(a, b);
-        let a = load(s, p.wrapping_add(1), masks[1][0], MASKS == ALL);
-        let b = load(s, p.wrapping_add(1 + S::LANES), masks[1][1], MASKS == ALL);
+        let a = load(s, p.wrapping_add(1), masks[0], MASKS == ALL);
+        let b = load(s, p.wrapping_add(1 + S::LANES), masks[1], MASKS == ALL);
         let (second, third) = s.deal(a, b);
-        [first, second, third]
+        let first = if MASKS & FIRST == 0 || MASKS == ALL && inside { *p } else { 0.0 };
+        [s.before(third, first), second, third]
     }
 }

@@ -6,6 +6,7 @@
 //! `((bias + chain 0) + chain 1) + ...` with one chain of multiply-adds for each row of the window, columns in order (chain 0 starts from the bias); 5x5
 //! windows of stride one or two in one chain from the bias on, column by column, rows in order. Rows outside the image are left out.
 
+mod across;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -29,6 +30,8 @@ pub struct Kernel {
     pub name: &'static str,
     /// The instruction set it needs.
     pub isa: Isa,
+    /// Whether strided windows take so much less time over dealt columns that it pays to deal them.
+    pub deals: bool,
     /// For the usual 3x3 windows, of stride one and two.
     three: [Entry; 2],
     /// For those of stride two whose input rows are dealt.

@@ -11,6 +11,7 @@ use std::hint::black_box;
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x8-portable",
     isa: Isa::Portable,
+    deals: true,
     three: [own::<3, 1>, own::<3, 2>],
     dealt: own::<3, { body::DEALT }>,
     five: [own::<5, 1>, own::<5, 2>],
