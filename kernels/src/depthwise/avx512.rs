@@ -3,7 +3,7 @@
 use super::{
     Call, Kernel, across,
     body::{self, Strip, Variant},
-    general,
+    general, seven,
 };
 use crate::{Isa, ending::Ending, simd::Avx512};
 use std::{
@@ -15,7 +15,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x16-avx512",
     isa: Isa::Avx512,
     deals: false,
-    three: [own::<3, 1>, own::<3, 2>],
+    three: [three, own::<3, 2>],
     dealt: own::<3, { body::DEALT }>,
     five: [own::<5, 1>, own::<5, 2>],
     any: [any::<1>, any::<2>, any::<0>],
@@ -84,6 +84,21 @@ unsafe fn run<E: Ending<Avx512>, const K: usize, const STRIDE: usize, const MASK
 unsafe fn run_across<const STRIDE: usize, const N: usize, const HALF: bool>(s: Avx512, run: &across::Run<'_>) {
     // SAFETY: the caller's promise.
     unsafe { run.go::<_, STRIDE, N, HALF>(s) }
+}
+
+/// 3x3 windows of stride one.
+///
+/// # Safety
+/// As for [`body::own`], and the CPU has AVX-512 F, BW, DQ and VL.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn three(call: &Call, weights: *const f32, arena: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (call.epilogue.first.bounds(), &call.epilogue.residual) {
+            (Some(bounds), None) if seven::takes(call) => seven::planes(call, weights, arena, bounds),
+            _ => own::<3, 1>(call, weights, arena),
+        }
+    }
 }
 
 /// # Safety

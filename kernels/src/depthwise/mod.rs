@@ -15,6 +15,8 @@ mod body;
 mod general;
 mod portable;
 pub mod reference;
+#[cfg(target_arch = "x86_64")]
+mod seven;
 
 use crate::{
     Epilogue, Image, Isa, Planes, Window,

@@ -6,7 +6,20 @@ use crate::{Isa, simd::Avx512};
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-pointwise-12x32-avx512",
     isa: Isa::Avx512,
-    few: [few::<1, 8>, few::<2, 8>, few::<3, 6>, few::<4, 5>],
+    few: &[
+        few::<1, 8>,
+        few::<2, 8>,
+        few::<3, 6>,
+        few::<4, 5>,
+        few::<5, 4>,
+        few::<6, 4>,
+        few::<7, 3>,
+        few::<8, 3>,
+        few::<9, 2>,
+        few::<10, 2>,
+        few::<11, 2>,
+        few::<12, 2>,
+    ],
     by_filters: &[
         tile::<1, 8>,
         tile::<2, 4>,

@@ -76,7 +76,16 @@ pub(super) unsafe fn few<S: Simd, const T: usize, const P: usize>(
         for first in (0..whole).step_by(P) {
             filters::<S, T, P>(s, call, first, weights, arena, ending);
         }
-        for first in whole..vectors {
+        let mut first = whole;
+        if P > 4 && vectors - first >= 4 {
+            filters::<S, T, 4>(s, call, first, weights, arena, ending);
+            first += 4;
+        }
+        if P > 2 && vectors - first >= 2 {
+            filters::<S, T, 2>(s, call, first, weights, arena, ending);
+            first += 2;
+        }
+        for first in first..vectors {
             filters::<S, T, 1>(s, call, first, weights, arena, ending);
         }
         if S::HALVES && !call.pixels.is_multiple_of(S::LANES) {

@@ -30,7 +30,7 @@ pub struct Kernel {
     /// The instruction set it needs.
     pub isa: Isa,
     /// The entry for each number of taps, from one, that leaves room for all inputs in registers.
-    few: [Entry; 4],
+    few: &'static [Entry],
     /// The entry for each number of filters, from one.
     by_filters: &'static [Entry],
 }

@@ -259,9 +259,12 @@ pub(super) unsafe fn global<S: Simd>(s: S, call: &Call, arena: *mut f32) {
                 }
             }
         }
-        let lanes = s.to_array(combine(s, max, sums[0], sums[1]));
-        let all = lanes[..S::LANES].iter().fold(rest, |all, &lane| combine(Scalar, max, all, lane));
-        let result = if max { all } else { all / (height * width) as f32 };
+        let sums = combine(s, max, sums[0], sums[1]);
+        let result = if max {
+            s.to_array(sums)[..S::LANES].iter().fold(rest, |most, &lane| combine(Scalar, max, most, lane))
+        } else {
+            s.total(sums) / (height * width) as f32
+        };
         // SAFETY: the output lies in the arena.
         unsafe { *arena.add(y as usize) = result };
     }

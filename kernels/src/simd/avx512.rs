@@ -115,6 +115,14 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn total(self, v: __m512) -> f32 {
+        // SAFETY: see the top.
+        unsafe {
+            let half = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+            self.half().total(half)
+        }
+    }
+    #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: see the top.
         unsafe { _mm512_add_ps(a, b) }

@@ -160,6 +160,20 @@ pub(crate) trait Simd: Copy {
         lanes
     }
 
+    /// The sum of all lanes, by halves.
+    #[inline(always)]
+    fn total(self, v: Self::V) -> f32 {
+        let mut lanes = self.to_array(v);
+        let mut half = Self::LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+
     /// `e^x` within two units in the last place; inputs beyond -87.33..88.37 give the value at that end. Cephes' `expf`.
     #[inline(always)]
     fn exp(self, x: Self::V) -> Self::V {
