@@ -123,7 +123,7 @@ impl Deal {
         // Rows of inputs are longer than those of outputs by some columns.
         let dealt_columns = columns + more_columns;
         let alike = layout.pitch >= dealt_columns;
-        let flat = alike || moves_rows(step, conv);
+        let flat = alike || moves_rows(step, conv) && !columns.is_multiple_of(lanes);
         let pitch = match (alike, flat) {
             (true, _) => layout.pitch,
             (false, true) => dealt_columns,
