@@ -14,9 +14,10 @@ const MOST: usize = 4;
 /// Floats of input planes whose rows, where they take several runs, stay in the first cache.
 const BLOCK: usize = 4096;
 
-/// Whether it computes a call of that stride, with clamps to bounds: the columns that the windows lack belong to their first and last loads.
+/// Whether it computes a call of that stride, with clamps to bounds: the middle of each window lies in the image, so that the columns that windows lack belong to the
+/// first and last loads of a row.
 pub(super) const fn takes(call: &Call, stride: usize) -> bool {
-    call.window.pad[1] == 1 && (stride == 2 || call.output.width <= call.input.width)
+    call.window.pad[1] == 1 && (call.output.width - 1) * stride < call.input.width
 }
 
 /// Vectors side by side of some channels.
@@ -52,7 +53,9 @@ pub(super) unsafe fn planes<S: Variant<Half: Variant<Half: Variant>>, const STRI
         for run in 0..runs {
             let [first, behind] = [run, run + 1].map(|run| run * vectors / runs);
             let channels = begin..all.min(begin + block);
-            let run = Run { call, weights, arena, column: first * S::LANES, channels, bounds };
+            // The last vector ends with the row where it can.
+            let column = (first * S::LANES).min(call.output.width.saturating_sub(S::LANES));
+            let run = Run { call, weights, arena, column, channels, bounds };
             // SAFETY: the caller's promise.
             unsafe {
                 match (behind - first, half) {
@@ -280,7 +283,7 @@ impl<S: Variant, const N: usize> Sums<S, N> {
 unsafe fn store<S: Variant, const STRIDE: usize>(s: S, y: *mut f32, bounds: [f32; 2], sums: S::V) {
     let sums = clamp(s, bounds, sums);
     // SAFETY: the caller's promise.
-    unsafe { s.store(y, if STRIDE == 1 { sums } else { s.settle(sums) }) }
+    unsafe { s.store(y, if STRIDE == 1 { sums } else { s.in_order(sums) }) }
 }
 
 /// The inputs of vector `v` of a row that begins at `x`, one column before the run's first window's middle.
@@ -305,13 +308,10 @@ unsafe fn columns<S: Variant, const N: usize, const STRIDE: usize>(
             return [first, s.load(x.wrapping_add(1)), third];
         }
         let (a, b) = (x.wrapping_add(1), x.wrapping_add(1 + S::LANES));
-        let (a, b) = if v == N - 1 {
-            (s.load_masked(a, ends[0]), s.load_masked(b, ends[1]))
-        } else {
-            (s.load(a), s.load(b))
-        };
-        let (second, third) = s.deal(a, b);
+        let (a, b) =
+            if v == N - 1 { (s.load_masked(a, ends[0]), s.load_masked(b, ends[1])) } else { (s.load(a), s.load(b)) };
+        let (second, third) = s.unzip_mixed(a, b);
         let first = if v > 0 || *inside { *x } else { 0.0 };
-        [s.before(third, first), second, third]
+        [s.later(third, first), second, third]
     }
 }

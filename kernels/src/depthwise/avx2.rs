@@ -6,7 +6,7 @@ use super::{
     general,
 };
 use crate::{Isa, ending::Ending, simd::Avx2};
-use std::{arch::x86_64::*, hint::black_box};
+use std::hint::black_box;
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x8-avx2",
@@ -28,25 +28,6 @@ impl Variant for Avx2 {
     unsafe fn run_across<const STRIDE: usize, const N: usize, const HALF: bool>(self, run: &across::Run<'_>) {
         // SAFETY: as above.
         unsafe { black_box(run_across::<STRIDE, N, HALF> as unsafe fn(Avx2, &across::Run<'_>))(self, run) }
-    }
-    #[inline(always)]
-    fn deal(self, a: __m256, b: __m256) -> (__m256, __m256) {
-        // SAFETY: the value proves that the CPU has AVX2.
-        unsafe { (_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b)) }
-    }
-    #[inline(always)]
-    fn settle(self, v: __m256) -> __m256 {
-        // SAFETY: as above. The shuffle works on halves: the pairs from a (0 and 2) before those from b.
-        unsafe { _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(v))) }
-    }
-    #[inline(always)]
-    fn before(self, columns: __m256, first: f32) -> __m256 {
-        // SAFETY: as above.
-        unsafe {
-            let order = _mm256_setr_epi32(0, 0, 5, 2, 1, 4, 3, 6);
-            let first = _mm256_castps128_ps256(_mm_set_ss(first));
-            _mm256_blend_ps::<1>(_mm256_permutevar8x32_ps(columns, order), first)
-        }
     }
 }
 

@@ -6,10 +6,7 @@ use super::{
     general, seven,
 };
 use crate::{Isa, ending::Ending, simd::Avx512};
-use std::{
-    arch::{asm, x86_64::*},
-    hint::black_box,
-};
+use std::hint::black_box;
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-depthwise-1x16-avx512",
@@ -34,37 +31,6 @@ impl Variant for Avx512 {
         // SAFETY: as above.
         unsafe { black_box(run_across::<STRIDE, N, HALF> as unsafe fn(Avx512, &across::Run<'_>))(self, run) }
     }
-    #[inline(always)]
-    fn deal(self, a: __m512, b: __m512) -> (__m512, __m512) {
-        // SAFETY: the value proves that the CPU has AVX-512 F.
-        unsafe { (_mm512_shuffle_ps::<0b10_00_10_00>(a, b), _mm512_shuffle_ps::<0b11_01_11_01>(a, b)) }
-    }
-    #[inline(always)]
-    fn settle(self, v: __m512) -> __m512 {
-        // SAFETY: as above. The shuffle works on quarters: the pairs from a (even) before those from b.
-        unsafe {
-            let order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
-            _mm512_castpd_ps(_mm512_permutexvar_pd(order, _mm512_castps_pd(v)))
-        }
-    }
-    #[inline(always)]
-    fn before(self, columns: __m512, first: f32) -> __m512 {
-        // SAFETY: as above.
-        unsafe {
-            let order = _mm512_setr_epi32(0, 0, 13, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14);
-            let first = _mm512_castps128_ps512(_mm_set_ss(first));
-            _mm512_mask_permutexvar_ps(opaque(first), !1, order, opaque(columns))
-        }
-    }
-}
-
-/// Hides from the compiler where a vector comes from: it would merge shuffles of shuffles into others that take longer.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn opaque(mut v: __m512) -> __m512 {
-    // SAFETY: a comment.
-    unsafe { asm!("/* {0} */", inout(zmm_reg) v, options(pure, nomem, nostack, preserves_flags)) }
-    v
 }
 
 /// # Safety

@@ -37,27 +37,6 @@ pub(super) trait Variant: Simd {
         // SAFETY: the caller's promise.
         unsafe { run.go::<Self, STRIDE, N, HALF>(self) }
     }
-
-    /// The elements with even and with odd index of `a` and `b`, both in the same order, which may be any that is cheap.
-    #[inline(always)]
-    fn deal(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
-        self.unzip(a, b)
-    }
-
-    /// From that order into the natural one.
-    #[inline(always)]
-    fn settle(self, v: Self::V) -> Self::V {
-        v
-    }
-
-    /// Columns in that order, each one place later, and `first` in front.
-    #[inline(always)]
-    fn before(self, columns: Self::V, first: f32) -> Self::V {
-        let mut later = [first; 16];
-        later[1..].copy_from_slice(&self.to_array(columns)[..15]);
-        // SAFETY: the array holds 16 floats and no vector is longer.
-        unsafe { self.load(later.as_ptr()) }
-    }
 }
 
 /// Whether [`three`] computes it: 3x3 windows without dilation, of stride one or two, of which at most the first output row's lack the first row and
@@ -303,7 +282,7 @@ impl<E: Copy> Strip<'_, E> {
                     let p = x.wrapping_offset(at * x_pitch as isize).wrapping_add(column);
                     let mut input = load(s, p, masks[0], MASKS != 0);
                     if STRIDE == 2 {
-                        input = s.deal(input, load(s, p.wrapping_add(S::LANES), masks[1], MASKS != 0)).0;
+                        input = s.unzip_mixed(input, load(s, p.wrapping_add(S::LANES), masks[1], MASKS != 0)).0;
                     }
                     for (t, sum) in sums.iter_mut().enumerate() {
                         if let Some(&tap) = r.checked_sub(t * STRIDE).and_then(|i| taps.get(i)) {
@@ -316,7 +295,7 @@ impl<E: Copy> Strip<'_, E> {
             // Rare endings are long: one copy for all rows.
             let rows = if E::USUAL { R } else { black_box(R).min(R) };
             for (t, sum) in sums[..rows].iter().enumerate() {
-                let sum = if STRIDE == 2 { s.settle(*sum) } else { *sum };
+                let sum = if STRIDE == 2 { s.in_order(*sum) } else { *sum };
                 self.store(s, y, (row + t) * call.output.pitch, (channel, self.column), sum);
             }
         }
@@ -457,12 +436,12 @@ impl<E: Copy> Strip<'_, E> {
                 x = x.wrapping_add(2 * x_pitch);
                 begun = chain_from(s, bias, last, w[0]);
                 let done = s.add(most, chain(s, last, w[2]));
-                let done = if STRIDE == DEALT { done } else { s.settle(done) };
+                let done = if STRIDE == DEALT { done } else { s.in_order(done) };
                 self.store(s, y, row * y_pitch, (channel, column), done);
             }
             if cut {
                 let most = s.add(begun, chain(s, every_second::<S, STRIDE, MASKS>(s, x, odd, masks), w[1]));
-                let most = if STRIDE == DEALT { most } else { s.settle(most) };
+                let most = if STRIDE == DEALT { most } else { s.in_order(most) };
                 self.store(s, y, whole * y_pitch, (channel, column), most);
             }
         }
@@ -568,7 +547,7 @@ unsafe fn columns<S: Simd, const MASKS: u8>(s: S, p: *const f32, masks: &[S::M; 
     }
 }
 
-/// Every second column from `p`, `p + 1` and `p + 2` on, in the order of [`Variant::deal`]; `inside` says whether the one at `p` lies in the image. With the usual
+/// Every second column from `p`, `p + 1` and `p + 2` on, in the order of [`Simd::unzip_mixed`]; `inside` says whether the one at `p` lies in the image. With the usual
 /// padding of one the loads are aligned if the rows are. Of dealt rows: the odd columns from `p` on, and the even and the odd ones from `p + 1` on.
 ///
 /// # Safety
@@ -589,8 +568,8 @@ unsafe fn every_second<S: Variant, const STRIDE: usize, const MASKS: u8>(
         }
         let a = load(s, p.wrapping_add(1), masks[0], MASKS == ALL);
         let b = load(s, p.wrapping_add(1 + S::LANES), masks[1], MASKS == ALL);
-        let (second, third) = s.deal(a, b);
+        let (second, third) = s.unzip_mixed(a, b);
         let first = if MASKS & FIRST == 0 || MASKS == ALL && inside { *p } else { 0.0 };
-        [s.before(third, first), second, third]
+        [s.later(third, first), second, third]
     }
 }

@@ -80,7 +80,8 @@ pub(super) unsafe fn planes(call: &Call, weights: *const f32, arena: *mut f32, b
             let none = _mm512_setzero_ps();
             let [a, b, c] = [_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(16)), _mm512_loadu_ps(x.add(32))];
             let d = _mm512_maskz_loadu_ps(1, x.add(48));
-            let done = [sums::<0>([none, a, b], &w, bias), sums::<1>([a, b, c], &w, bias), sums::<2>([b, c, d], &w, bias)];
+            let done =
+                [sums::<0>([none, a, b], &w, bias), sums::<1>([a, b, c], &w, bias), sums::<2>([b, c, d], &w, bias)];
             for (v, sum) in done.into_iter().enumerate() {
                 _mm512_storeu_ps(y.add(16 * v), ending.apply(s, sum, channel, 0));
             }

@@ -38,6 +38,10 @@ pub(super) unsafe fn windows<S: Simd>(s: S, call: &Call, arena: *mut f32) {
     let reach = (window.kernel[1] - 1).saturating_mul(window.dilation[1]);
     let together = (COLUMNS - S::LANES).saturating_sub(reach) / S::LANES.saturating_mul(window.stride[1]);
     let strips = output.width.div_ceil(S::LANES);
+    let halves = call.op == Op::Max
+        && *window == Window { kernel: [3; 2], stride: [2; 2], dilation: [1; 2], pad: [window.pad[0], 1] }
+        && output.width >= S::LANES
+        && 2 * output.width <= call.input.width;
     let mut buffer = [0.0; COLUMNS];
     for (&x, &y) in call.x.offsets().iter().zip(&call.y) {
         // SAFETY: both planes lie in the arena.
@@ -49,6 +53,10 @@ pub(super) unsafe fn windows<S: Simd>(s: S, call: &Call, arena: *mut f32) {
             // SAFETY: the rows lie inside the image; a row's outputs, overrun included, belong to the output plane.
             unsafe {
                 let y = y.add(row * output.pitch);
+                if halves {
+                    line.halves(s, y);
+                    continue;
+                }
                 if together == 0 {
                     line.scalar(y);
                     continue;
@@ -133,6 +141,29 @@ impl Line<'_> {
             let result = if max { sums } else { s.div(sums, self.counts(s, column)) };
             // SAFETY: the caller's promise.
             unsafe { s.store(y.add(column), result) }
+        }
+    }
+
+    /// The row of 3x3 maxima of every second column, from one before the first on: down the columns, then of even and odd ones, without a buffer.
+    ///
+    /// # Safety
+    /// The rows lie inside the image, `y` has room for the outputs, of which there is a vector, and the row has two columns for each.
+    #[inline(always)]
+    unsafe fn halves<S: Simd>(&self, s: S, y: *mut f32) {
+        for strip in 0..self.width.div_ceil(S::LANES) {
+            let column = (strip * S::LANES).min(self.width - S::LANES);
+            // SAFETY: the caller's promise.
+            unsafe {
+                let a = self.down::<S, 0>(s, true, 2 * column);
+                let b = self.down::<S, 0>(s, true, 2 * column + S::LANES);
+                let (second, third) = s.unzip_mixed(a, b);
+                let before = match column {
+                    0 => neutral(true),
+                    _ => self.down::<Scalar, 0>(Scalar, true, 2 * column - 1),
+                };
+                let most = s.max(s.max(s.later(third, before), second), third);
+                s.store(y.add(column), s.in_order(most));
+            }
         }
     }
 

@@ -104,6 +104,15 @@ impl Simd for Avx2 {
         unsafe { (_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b)) }
     }
     #[inline(always)]
+    fn later(self, v: __m256, first: f32) -> __m256 {
+        // SAFETY: see the top.
+        unsafe {
+            let order = _mm256_setr_epi32(0, 0, 5, 2, 1, 4, 3, 6);
+            let first = _mm256_castps128_ps256(_mm_set_ss(first));
+            _mm256_blend_ps::<1>(_mm256_permutevar8x32_ps(v, order), first)
+        }
+    }
+    #[inline(always)]
     fn zip_mixed(self, even: __m256, odd: __m256) -> (__m256, __m256) {
         // SAFETY: see the top.
         unsafe { (_mm256_unpacklo_ps(even, odd), _mm256_unpackhi_ps(even, odd)) }

@@ -1,7 +1,7 @@
 //! Sixteen lanes: AVX-512.
 
 use super::{Avx2, Simd, Task};
-use std::arch::x86_64::*;
+use std::arch::{asm, x86_64::*};
 
 /// Proof that the CPU has AVX-512 F, BW, DQ and VL.
 #[derive(Clone, Copy)]
@@ -97,6 +97,28 @@ impl Simd for Avx512 {
         unsafe { (_mm512_shuffle_ps::<0b10_00_10_00>(a, b), _mm512_shuffle_ps::<0b11_01_11_01>(a, b)) }
     }
     #[inline(always)]
+    unsafe fn load_even_mixed(self, p: *const f32) -> __m512 {
+        // SAFETY: see the top.
+        unsafe { self.unzip_mixed(_mm512_loadu_ps(p), _mm512_loadu_ps(p.add(16))).0 }
+    }
+    #[inline(always)]
+    fn in_order(self, v: __m512) -> __m512 {
+        // SAFETY: see the top. The shuffle works on quarters: the pairs from the first vector (even) before those from the second.
+        unsafe {
+            let order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+            _mm512_castpd_ps(_mm512_permutexvar_pd(order, _mm512_castps_pd(v)))
+        }
+    }
+    #[inline(always)]
+    fn later(self, v: __m512, first: f32) -> __m512 {
+        // SAFETY: see the top.
+        unsafe {
+            let order = _mm512_setr_epi32(0, 0, 13, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14);
+            let first = _mm512_castps128_ps512(_mm_set_ss(first));
+            _mm512_mask_permutexvar_ps(opaque(first), !1, order, opaque(v))
+        }
+    }
+    #[inline(always)]
     fn zip_mixed(self, even: __m512, odd: __m512) -> (__m512, __m512) {
         // SAFETY: see the top.
         unsafe { (_mm512_unpacklo_ps(even, odd), _mm512_unpackhi_ps(even, odd)) }
@@ -170,4 +192,13 @@ impl Simd for Avx512 {
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
         }
     }
+}
+
+/// Hides from the compiler where a vector comes from: it would merge shuffles of shuffles into others that take longer.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn opaque(mut v: __m512) -> __m512 {
+    // SAFETY: a comment.
+    unsafe { asm!("/* {0} */", inout(zmm_reg) v, options(pure, nomem, nostack, preserves_flags)) }
+    v
 }

@@ -88,7 +88,7 @@ pub(crate) trait Simd: Copy {
     /// The elements with even and with odd index of the `2 * LANES` elements of `a` and `b`, in order.
     fn unzip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
 
-    /// [`Simd::unzip`] with the lanes of both in another order where that is faster, the same for all vectors.
+    /// [`Simd::unzip`] with the lanes of both in another order where that is faster, the same for all vectors: [`Simd::in_order`] repairs it.
     #[inline(always)]
     fn unzip_mixed(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
         self.unzip(a, b)
@@ -120,7 +120,7 @@ pub(crate) trait Simd: Copy {
         unsafe { self.unzip(self.load(p), self.load(p.add(Self::LANES))).0 }
     }
 
-    /// [`Simd::load_even`] with the lanes in another order where that is faster: [`Simd::in_order`] repairs it, once for many that are added up.
+    /// [`Simd::load_even`] with the lanes in the order of [`Simd::unzip_mixed`]: [`Simd::in_order`] repairs it, once for many that are added up.
     ///
     /// # Safety
     /// As for [`Simd::load_even`].
@@ -130,10 +130,19 @@ pub(crate) trait Simd: Copy {
         unsafe { self.load_even(p) }
     }
 
-    /// The lanes of [`Simd::load_even_mixed`] in order.
+    /// The lanes of [`Simd::unzip_mixed`] in order.
     #[inline(always)]
     fn in_order(self, v: Self::V) -> Self::V {
         v
+    }
+
+    /// Lanes in the order of [`Simd::unzip_mixed`], each one place later, and `first` in front.
+    #[inline(always)]
+    fn later(self, v: Self::V, first: f32) -> Self::V {
+        let mut later = [first; 16];
+        later[1..].copy_from_slice(&self.to_array(v)[..15]);
+        // SAFETY: the array holds 16 floats and no vector is longer.
+        unsafe { self.load(later.as_ptr()) }
     }
 
     /// Every `step`-th element from `p` on.
