@@ -32,13 +32,24 @@ pub(crate) const NO_TAIL: u8 = 0;
 pub(crate) const PIXEL: u8 = 1;
 /// Half a vector.
 pub(crate) const HALF: u8 = 2;
+/// Four pixels, each as a [`PIXEL`].
+pub(crate) const QUAD: u8 = 3;
+
+/// Pixels of a tail that have vectors of their own.
+pub(crate) const fn pixels_of(tail: u8) -> usize {
+    match tail {
+        PIXEL => 1,
+        QUAD => 4,
+        _ => 0,
+    }
+}
 
 /// The sums of a tile.
 pub(crate) struct Sums<S: Simd, const F: usize, const P: usize> {
     /// Of its vectors.
     pub(crate) acc: [[S::V; P]; F],
-    /// Of the [`PIXEL`] behind them.
-    pub(crate) pixel: S::V,
+    /// Of the pixels behind them: [`pixels_of`] the tail.
+    pub(crate) pixels: [S::V; 4],
     /// Of the [`HALF`] vector behind them.
     pub(crate) half: [[<S::Half as Simd>::V; 1]; F],
 }
@@ -47,7 +58,7 @@ pub(crate) struct Sums<S: Simd, const F: usize, const P: usize> {
 /// planes that are not in the second-level cache yet.
 ///
 /// # Safety
-/// As for [`accumulate`]; the tail can be read at each tap, and with a [`PIXEL`] whole vectors at every `F`-th float of `w`, and at `bias`.
+/// As for [`accumulate`]; the tail can be read at each tap, and with a [`PIXEL`] or a [`QUAD`] whole vectors at every `F`-th float of `w`, and at `bias`.
 #[inline(always)]
 pub(crate) unsafe fn accumulate_with<
     S: Simd,
@@ -65,7 +76,7 @@ pub(crate) unsafe fn accumulate_with<
 ) -> Sums<S, F, P> {
     // Loops, not closures: see `Activation`.
     let mut acc = [[s.splat(0.0); P]; F];
-    let mut pixel = s.splat(0.0);
+    let mut pixels = [s.splat(0.0); 4];
     let h = s.half();
     let mut half = [[h.splat(0.0)]; F];
     // SAFETY: the caller's promise; there are F weights for each tap.
@@ -75,8 +86,8 @@ pub(crate) unsafe fn accumulate_with<
             *acc = [bias; P];
             half[f] = [s.first_half(bias)];
         }
-        if TAIL == PIXEL {
-            pixel = s.load(bias);
+        if pixels_of(TAIL) > 0 {
+            pixels = [s.load(bias); 4];
         }
         let mut w = w;
         let far = taps.len() > TAPS_AHEAD;
@@ -127,8 +138,11 @@ pub(crate) unsafe fn accumulate_with<
                     }
                 }
             }
-            if TAIL == PIXEL {
-                pixel = s.fma(s.splat(*tail.add(tap as usize)), s.load(w), pixel);
+            if pixels_of(TAIL) > 0 {
+                let weights = s.load(w);
+                for (i, pixel) in pixels.iter_mut().enumerate().take(pixels_of(TAIL)) {
+                    *pixel = s.fma(s.splat(*tail.add(tap as usize + i)), weights, *pixel);
+                }
             }
             w = w.add(F);
         }
@@ -140,7 +154,7 @@ pub(crate) unsafe fn accumulate_with<
             }
         }
     }
-    Sums { acc, pixel, half }
+    Sums { acc, pixels, half }
 }
 
 /// A vector of inputs, for a stride of two in another order.

@@ -4,12 +4,14 @@ use super::Call;
 use crate::{
     ending::{Bounded, Ending},
     simd::Simd,
-    tile::{Finish, HALF, NO_TAIL, PIXEL, accumulate_with},
+    tile::{Finish, HALF, NO_TAIL, PIXEL, QUAD, accumulate_with, pixels_of},
 };
 use std::ops::Range;
 
-/// Vectors of the tile that takes along the one pixel behind the last vector.
-pub(super) const TAIL_VECTORS: usize = 2;
+/// Most vectors of the tile that takes along the one pixel behind the last vector.
+pub(super) const TAIL_VECTORS: usize = 3;
+/// Vectors of the tile that takes along four.
+const QUAD_VECTORS: usize = 2;
 
 /// Tiles of `F` filters by `P` vectors along the run of pixels, and smaller ones for the rest.
 ///
@@ -29,10 +31,12 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         let tail = match call.pixels % S::LANES {
             0 => NO_TAIL,
             1 => PIXEL,
+            4 => QUAD,
             _ => HALF,
         };
         let vectors = match tail {
-            PIXEL => all - TAIL_VECTORS,
+            PIXEL => all - P.clamp(2, TAIL_VECTORS),
+            QUAD => all - QUAD_VECTORS,
             HALF => all - 1,
             _ => all,
         };
@@ -47,8 +51,12 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         let rest = if P > 3 { tiles::<S, F, 3, false>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
         let rest = if P > 2 { tiles::<S, F, 2, false>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
         tiles::<S, F, 1, false>(s, call, rest..vectors, &finish, weights, arena);
-        if tail == PIXEL {
+        if tail == PIXEL && P >= TAIL_VECTORS {
             tile::<S, F, TAIL_VECTORS, PIXEL, false>(s, call, vectors, &finish, weights, arena);
+        } else if tail == PIXEL {
+            tile::<S, F, 2, PIXEL, false>(s, call, vectors, &finish, weights, arena);
+        } else if S::HALVES && tail == QUAD {
+            tile::<S, F, QUAD_VECTORS, QUAD, false>(s, call, vectors, &finish, weights, arena);
         } else if S::HALVES && tail == HALF {
             tile::<S, F, 1, HALF, false>(s, call, vectors, &finish, weights, arena);
         }
@@ -181,9 +189,10 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, const NE
         let tail = arena.add(behind).cast_const();
         let sums = accumulate_with::<S, F, P, 1, TAIL, NEXT>(s, call.x.offsets(), w, (x, 1), tail);
         finish.store::<P>(sums.acc, at);
-        if TAIL == PIXEL {
-            finish.store_tail(sums.pixel, behind);
-        } else if TAIL == HALF {
+        for (i, &pixel) in sums.pixels.iter().enumerate().take(pixels_of(TAIL)) {
+            finish.store_tail(pixel, behind + i);
+        }
+        if TAIL == HALF {
             finish.halves().store::<1>(sums.half, [behind]);
         }
     }

@@ -31,6 +31,8 @@ pub struct Kernel {
     pub isa: Isa,
     /// The entry for each number of taps, from one, that leaves room for all inputs in registers.
     few: &'static [Entry],
+    /// Filters of a tile of three vectors and a pixel.
+    filters_over_small: usize,
     /// The entry for each number of filters, from one.
     by_filters: &'static [Entry],
 }
@@ -56,27 +58,41 @@ impl Kernel {
         self.by_filters.len()
     }
 
-    /// Whether it takes runs of so many pixels: whole vectors, with one pixel more behind at least two of them, or, of sixteen lanes, half a vector more
-    /// behind at least one. The pixel costs each tap one multiply-add for all filters: a map of 7x7 takes three vectors of 16 and a pixel. Half a vector
-    /// costs half: of a map of 14x14, 200 pixels instead of 208.
+    /// The most filters in one call over so many pixels for which a tile is fast: where a run is three vectors and a pixel, those whose sums of all of it stay in
+    /// registers.
+    #[must_use]
+    pub const fn filters_over(&self, pixels: usize) -> usize {
+        let is_small = pixels == body::TAIL_VECTORS * self.isa.lanes() + 1;
+        if is_small { self.filters_over_small } else { self.max_filters() }
+    }
+
+    /// Whether it takes runs of so many pixels: whole vectors, with one pixel more behind at least three of them, or, of sixteen lanes, four pixels more, or half a
+    /// vector behind at least one. A pixel costs each tap one multiply-add for all filters: a map of 7x7 takes three vectors of 16 and a pixel, one of 14x14 twelve
+    /// and four. Half a vector costs half where vectors are computed in halves.
     #[must_use]
     pub const fn takes(&self, pixels: usize) -> bool {
         let lanes = self.isa.lanes();
         match pixels % lanes {
             0 => true,
             1 => pixels > body::TAIL_VECTORS * lanes,
+            4 => lanes == 16 && pixels > body::TAIL_VECTORS * lanes,
             8 => lanes == 16 && pixels > lanes,
             _ => false,
         }
     }
 
-    /// The fewest pixels, at least `pixels`, that it takes.
+    /// The pixels, at least `pixels`, that it takes and goes through fastest with so many taps.
     #[must_use]
-    pub fn least(&self, pixels: usize) -> usize {
-        let least = [pixels, pixels.next_multiple_of(8)].into_iter().find(|&pixels| self.takes(pixels));
+    pub fn least(&self, pixels: usize, taps: usize) -> usize {
+        // Four pixels are stored one by one.
+        let pays = |&pixels: &usize| pixels % 16 != 4 || taps >= FEWEST_TAPS_OF_FOUR;
+        let least = [pixels, pixels.next_multiple_of(8)].into_iter().filter(pays).find(|&pixels| self.takes(pixels));
         least.unwrap_or_else(|| pixels.next_multiple_of(self.isa.lanes()))
     }
 }
+
+/// Taps from which four pixels behind the last vector take less time one by one than as half a vector.
+const FEWEST_TAPS_OF_FOUR: usize = 64;
 
 /// What a call computes.
 #[derive(Clone, Debug)]
@@ -145,7 +161,7 @@ impl Call {
             return shape(
                 "the number of pixels",
                 pixels,
-                "a multiple of the vector's lanes, two vectors and one pixel more, or of sixteen lanes one and a half",
+                "a multiple of the vector's lanes, at least three vectors and one pixel more, or of sixteen lanes four, or one and a half",
             );
         }
         if let Some(residual) = &epilogue.residual
@@ -171,7 +187,7 @@ impl Call {
         let few = x.offsets().len().checked_sub(1).and_then(|last| kernel.few.get(last));
         let plain = epilogue.residual.is_none() && epilogue.first.bounds().is_some() && rows.is_none();
         let entry = match few {
-            Some(&few) if plain && pixels % kernel.isa.lanes() != 1 => few,
+            Some(&few) if plain && matches!(pixels % kernel.isa.lanes(), 0 | 8) => few,
             _ => entry,
         };
         let asks_for_next = TAPS_OF_NEXT.contains(&x.offsets().len());
@@ -201,9 +217,9 @@ impl Run for Call {
         if let Some(residual) = &self.epilogue.residual {
             extents.read(residual, begin, end)?;
         }
-        // A pixel behind the last vector reads weights and biases as vectors.
+        // Pixels behind the last vector read weights and biases as vectors.
         let lanes = self.kernel.isa.lanes();
-        let vector = if self.pixels % lanes == 1 { lanes } else { filters } as u64;
+        let vector = if matches!(self.pixels % lanes, 1 | 4) { lanes } else { filters } as u64;
         if let Some(last) = taps.checked_sub(1) {
             extents.weights(u64::from(self.weights) + last as u64 * filters as u64 + vector);
         }

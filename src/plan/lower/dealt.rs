@@ -188,7 +188,7 @@ impl Lower<'_, '_> {
         let (x, y, rows) = (taps.clone(), y.as_slice(), rows.len());
         if deal.flat {
             let kernel = self.kernels.pointwise;
-            let pixels = kernel.least((rows - 1) * deal.pitch + columns);
+            let pixels = kernel.least((rows - 1) * deal.pitch + columns, x.offsets().len());
             let moved = pointwise::Rows { count: rows, columns, x_pitch: deal.pitch, y_pitch };
             let rows = (deal.pitch != y_pitch).then_some(moved);
             let spec = pointwise::Spec { pixels, weights, bias, x, y, shift: 0, rows, epilogue };
