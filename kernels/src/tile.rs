@@ -30,10 +30,8 @@ pub(crate) unsafe fn accumulate<S: Simd, const F: usize, const P: usize, const S
 pub(crate) const NO_TAIL: u8 = 0;
 /// One pixel, whose sums are the first `F` lanes of a vector of its own: one multiply-add for a tap instead of one for each filter.
 pub(crate) const PIXEL: u8 = 1;
-/// Half a vector.
-pub(crate) const HALF: u8 = 2;
 /// Four pixels, each as a [`PIXEL`].
-pub(crate) const QUAD: u8 = 3;
+pub(crate) const QUAD: u8 = 2;
 
 /// Pixels of a tail that have vectors of their own.
 pub(crate) const fn pixels_of(tail: u8) -> usize {
@@ -50,8 +48,6 @@ pub(crate) struct Sums<S: Simd, const F: usize, const P: usize> {
     pub(crate) acc: [[S::V; P]; F],
     /// Of the pixels behind them: [`pixels_of`] the tail.
     pub(crate) pixels: [S::V; 4],
-    /// Of the [`HALF`] vector behind them.
-    pub(crate) half: [[<S::Half as Simd>::V; 1]; F],
 }
 
 /// As [`accumulate`], and also for the `TAIL` at `tail`. With `NEXT`, inputs of the next tile are asked for, not those some taps later: further ahead, for
@@ -77,14 +73,10 @@ pub(crate) unsafe fn accumulate_with<
     // Loops, not closures: see `Activation`.
     let mut acc = [[s.splat(0.0); P]; F];
     let mut pixels = [s.splat(0.0); 4];
-    let h = s.half();
-    let mut half = [[h.splat(0.0)]; F];
     // SAFETY: the caller's promise; there are F weights for each tap.
     unsafe {
         for (f, acc) in acc.iter_mut().enumerate() {
-            let bias = s.splat(*bias.add(f));
-            *acc = [bias; P];
-            half[f] = [s.first_half(bias)];
+            *acc = [s.splat(*bias.add(f)); P];
         }
         if pixels_of(TAIL) > 0 {
             pixels = [s.load(bias); 4];
@@ -105,7 +97,6 @@ pub(crate) unsafe fn accumulate_with<
                     s.prefetch_input(later.wrapping_add(crate::ALIGN));
                 }
             }
-            let behind = if TAIL == HALF { h.load(tail.add(tap as usize)) } else { h.splat(0.0) };
             // The fewer of inputs and weights wait in registers for the others.
             if P < F {
                 let mut inputs = [s.splat(0.0); P];
@@ -117,9 +108,6 @@ pub(crate) unsafe fn accumulate_with<
                     for v in 0..P {
                         acc[v] = s.fma(weight, inputs[v], acc[v]);
                     }
-                    if TAIL == HALF {
-                        half[f][0] = h.fma(s.first_half(weight), behind, half[f][0]);
-                    }
                 }
             } else {
                 let mut weights = [s.splat(0.0); F];
@@ -130,11 +118,6 @@ pub(crate) unsafe fn accumulate_with<
                     let input = load::<S, STRIDE>(s, x[v].add(tap as usize), stride);
                     for (acc, &weight) in acc.iter_mut().zip(&weights) {
                         acc[v] = s.fma(weight, input, acc[v]);
-                    }
-                }
-                if TAIL == HALF {
-                    for (half, &weight) in half.iter_mut().zip(&weights) {
-                        half[0] = h.fma(s.first_half(weight), behind, half[0]);
                     }
                 }
             }
@@ -154,7 +137,7 @@ pub(crate) unsafe fn accumulate_with<
             }
         }
     }
-    Sums { acc, pixels, half }
+    Sums { acc, pixels }
 }
 
 /// A vector of inputs, for a stride of two in another order.
@@ -278,13 +261,6 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
                 }
             }
         }
-    }
-
-    /// The same for half vectors.
-    #[inline(always)]
-    pub(crate) fn halves(&self) -> Finish<'a, S::Half, F> {
-        let Self { s, y, rows, residual, first, last, weights, arena } = *self;
-        Finish { s: s.half(), y, rows, residual, first, last, weights, arena }
     }
 
     /// Stores the first `F` lanes of `sums` at `y[f] + at`, each through the same operations as any pixel.

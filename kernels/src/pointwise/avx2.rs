@@ -7,7 +7,6 @@ pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-pointwise-6x16-avx2",
     isa: Isa::Avx2,
     few: &[few::<1, 6>, few::<2, 4>, few::<3, 3>, few::<4, 2>],
-    filters_over_small: 6,
     by_filters: &[tile::<1, 8>, tile::<2, 6>, tile::<3, 4>, tile::<4, 3>, tile::<5, 2>, tile::<6, 2>],
 };
 

@@ -20,7 +20,6 @@ pub(super) static KERNEL: Kernel = Kernel {
         few::<11, 2>,
         few::<12, 2>,
     ],
-    filters_over_small: 8,
     by_filters: &[
         tile::<1, 8>,
         tile::<2, 4>,

@@ -4,14 +4,16 @@ use super::Call;
 use crate::{
     ending::{Bounded, Ending},
     simd::Simd,
-    tile::{Finish, HALF, NO_TAIL, PIXEL, QUAD, accumulate_with, pixels_of},
+    tile::{Finish, NO_TAIL, PIXEL, QUAD, accumulate_with, pixels_of},
 };
-use std::ops::Range;
+use std::{hint::black_box, ops::Range};
 
 /// Most vectors of the tile that takes along the one pixel behind the last vector.
 pub(super) const TAIL_VECTORS: usize = 3;
 /// Vectors of the tile that takes along four.
 const QUAD_VECTORS: usize = 2;
+/// Most filters of such tiles: each number of them has code of its own.
+pub(super) const MOST_WITH_PIXELS: usize = 8;
 
 /// Tiles of `F` filters by `P` vectors along the run of pixels, and smaller ones for the rest.
 ///
@@ -28,17 +30,11 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
     unsafe {
         let finish = Finish::new(s, &call.y, &call.epilogue, weights, arena).with_rows(call.rows);
         let all = call.pixels / S::LANES;
-        let tail = match call.pixels % S::LANES {
-            0 => NO_TAIL,
-            1 => PIXEL,
-            4 => QUAD,
-            _ => HALF,
-        };
+        let tail = call.pixels % S::LANES;
         let vectors = match tail {
-            PIXEL => all - P.clamp(2, TAIL_VECTORS),
-            QUAD => all - QUAD_VECTORS,
-            HALF => all - 1,
-            _ => all,
+            0 => all,
+            1 => all - P.clamp(2, TAIL_VECTORS),
+            _ => all - QUAD_VECTORS,
         };
         // Four and one are three and two, three and one two and two: a tile of one vector has too few sums to keep the units busy.
         let whole = if (P == 3 || P == 4) && vectors > P && vectors % P == 1 { vectors - P - 1 } else { vectors };
@@ -51,14 +47,17 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         let rest = if P > 3 { tiles::<S, F, 3, false>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
         let rest = if P > 2 { tiles::<S, F, 2, false>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
         tiles::<S, F, 1, false>(s, call, rest..vectors, &finish, weights, arena);
-        if tail == PIXEL && P >= TAIL_VECTORS {
-            tile::<S, F, TAIL_VECTORS, PIXEL, false>(s, call, vectors, &finish, weights, arena);
-        } else if tail == PIXEL {
-            tile::<S, F, 2, PIXEL, false>(s, call, vectors, &finish, weights, arena);
-        } else if S::HALVES && tail == QUAD {
-            tile::<S, F, QUAD_VECTORS, QUAD, false>(s, call, vectors, &finish, weights, arena);
-        } else if S::HALVES && tail == HALF {
-            tile::<S, F, 1, HALF, false>(s, call, vectors, &finish, weights, arena);
+        if F > MOST_WITH_PIXELS {
+            return;
+        }
+        match tail {
+            0 => {}
+            1 if P >= TAIL_VECTORS => {
+                tile::<S, F, TAIL_VECTORS, PIXEL, false>(s, call, vectors, &finish, weights, arena)
+            }
+            1 => tile::<S, F, 2, PIXEL, false>(s, call, vectors, &finish, weights, arena),
+            _ if S::LANES < 16 => {}
+            _ => tile::<S, F, QUAD_VECTORS, QUAD, false>(s, call, vectors, &finish, weights, arena),
         }
     }
 }
@@ -67,7 +66,7 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
 /// more loads, and no sums wait for others. The same sums in the same order as those of [`run`].
 ///
 /// # Safety
-/// As for [`crate::call::Run::run`]; the call has `T` taps, whole vectors but for a half one, and an epilogue that is a clamp.
+/// As for [`crate::call::Run::run`]; the call has `T` taps, whole vectors, and an epilogue that is a clamp.
 #[inline(always)]
 pub(super) unsafe fn few<S: Simd, const T: usize, const P: usize>(
     s: S,
@@ -95,9 +94,6 @@ pub(super) unsafe fn few<S: Simd, const T: usize, const P: usize>(
         }
         for first in first..vectors {
             filters::<S, T, 1>(s, call, first, weights, arena, ending);
-        }
-        if S::HALVES && !call.pixels.is_multiple_of(S::LANES) {
-            filters::<S::Half, T, 1>(s.half(), call, 2 * vectors, weights, arena, ending);
         }
     }
 }
@@ -189,11 +185,11 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, const NE
         let tail = arena.add(behind).cast_const();
         let sums = accumulate_with::<S, F, P, 1, TAIL, NEXT>(s, call.x.offsets(), w, (x, 1), tail);
         finish.store::<P>(sums.acc, at);
-        for (i, &pixel) in sums.pixels.iter().enumerate().take(pixels_of(TAIL)) {
-            finish.store_tail(pixel, behind + i);
-        }
-        if TAIL == HALF {
-            finish.halves().store::<1>(sums.half, [behind]);
+        if pixels_of(TAIL) > 0 {
+            // One copy for all pixels.
+            for i in 0..black_box(pixels_of(TAIL)) {
+                finish.store_tail(sums.pixels[i % 4], behind + i);
+            }
         }
     }
 }

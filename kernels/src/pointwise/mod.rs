@@ -31,8 +31,6 @@ pub struct Kernel {
     pub isa: Isa,
     /// The entry for each number of taps, from one, that leaves room for all inputs in registers.
     few: &'static [Entry],
-    /// Filters of a tile of three vectors and a pixel.
-    filters_over_small: usize,
     /// The entry for each number of filters, from one.
     by_filters: &'static [Entry],
 }
@@ -58,17 +56,15 @@ impl Kernel {
         self.by_filters.len()
     }
 
-    /// The most filters in one call over so many pixels for which a tile is fast: where a run is three vectors and a pixel, those whose sums of all of it stay in
-    /// registers.
+    /// The most filters in one call over so many pixels: fewer where a tile takes along pixels behind the last vector.
     #[must_use]
-    pub const fn filters_over(&self, pixels: usize) -> usize {
-        let is_small = pixels == body::TAIL_VECTORS * self.isa.lanes() + 1;
-        if is_small { self.filters_over_small } else { self.max_filters() }
+    pub fn filters_over(&self, pixels: usize) -> usize {
+        let has_pixels = !pixels.is_multiple_of(self.isa.lanes());
+        if has_pixels { self.max_filters().min(body::MOST_WITH_PIXELS) } else { self.max_filters() }
     }
 
-    /// Whether it takes runs of so many pixels: whole vectors, with one pixel more behind at least three of them, or, of sixteen lanes, four pixels more, or half a
-    /// vector behind at least one. A pixel costs each tap one multiply-add for all filters: a map of 7x7 takes three vectors of 16 and a pixel, one of 14x14 twelve
-    /// and four. Half a vector costs half where vectors are computed in halves.
+    /// Whether it takes runs of so many pixels: whole vectors, with one pixel more behind at least three of them, or, of sixteen lanes, four. A pixel costs each
+    /// tap one multiply-add for all filters: a map of 7x7 takes three vectors of 16 and a pixel, one of 14x14 twelve and four.
     #[must_use]
     pub const fn takes(&self, pixels: usize) -> bool {
         let lanes = self.isa.lanes();
@@ -76,22 +72,24 @@ impl Kernel {
             0 => true,
             1 => pixels > body::TAIL_VECTORS * lanes,
             4 => lanes == 16 && pixels > body::TAIL_VECTORS * lanes,
-            8 => lanes == 16 && pixels > lanes,
             _ => false,
         }
     }
 
-    /// The pixels, at least `pixels`, that it takes and goes through fastest with so many taps.
+    /// The pixels, at least `pixels`, that it takes and goes through fastest with so many taps and filters.
     #[must_use]
-    pub fn least(&self, pixels: usize, taps: usize) -> usize {
+    pub fn least(&self, pixels: usize, taps: usize, filters: usize) -> usize {
         // Four pixels are stored one by one.
-        let pays = |&pixels: &usize| pixels % 16 != 4 || taps >= FEWEST_TAPS_OF_FOUR;
-        let least = [pixels, pixels.next_multiple_of(8)].into_iter().filter(pays).find(|&pixels| self.takes(pixels));
-        least.unwrap_or_else(|| pixels.next_multiple_of(self.isa.lanes()))
+        let pays = pixels % 16 != 4 || taps >= FEWEST_TAPS_OF_FOUR;
+        if pays && self.takes(pixels) && filters <= self.filters_over(pixels) {
+            pixels
+        } else {
+            pixels.next_multiple_of(self.isa.lanes())
+        }
     }
 }
 
-/// Taps from which four pixels behind the last vector take less time one by one than as half a vector.
+/// Taps from which four pixels behind the last vector take less time one by one than as a vector.
 const FEWEST_TAPS_OF_FOUR: usize = 64;
 
 /// What a call computes.
@@ -157,11 +155,14 @@ impl Call {
         let Some(&entry) = y.len().checked_sub(1).and_then(|last| kernel.by_filters.get(last)) else {
             return shape("the number of filters", y.len(), "at least one and at most what the kernel takes");
         };
+        if y.len() > kernel.filters_over(pixels) {
+            return shape("the number of filters", y.len(), "fewer, with pixels behind the last vector");
+        }
         if !kernel.takes(pixels) {
             return shape(
                 "the number of pixels",
                 pixels,
-                "a multiple of the vector's lanes, at least three vectors and one pixel more, or of sixteen lanes four, or one and a half",
+                "a multiple of the vector's lanes, at least three vectors and one pixel more, or of sixteen lanes four",
             );
         }
         if let Some(residual) = &epilogue.residual
@@ -187,7 +188,7 @@ impl Call {
         let few = x.offsets().len().checked_sub(1).and_then(|last| kernel.few.get(last));
         let plain = epilogue.residual.is_none() && epilogue.first.bounds().is_some() && rows.is_none();
         let entry = match few {
-            Some(&few) if plain && matches!(pixels % kernel.isa.lanes(), 0 | 8) => few,
+            Some(&few) if plain && pixels.is_multiple_of(kernel.isa.lanes()) => few,
             _ => entry,
         };
         let asks_for_next = TAPS_OF_NEXT.contains(&x.offsets().len());
@@ -219,7 +220,7 @@ impl Run for Call {
         }
         // Pixels behind the last vector read weights and biases as vectors.
         let lanes = self.kernel.isa.lanes();
-        let vector = if matches!(self.pixels % lanes, 1 | 4) { lanes } else { filters } as u64;
+        let vector = if self.pixels.is_multiple_of(lanes) { filters } else { lanes } as u64;
         if let Some(last) = taps.checked_sub(1) {
             extents.weights(u64::from(self.weights) + last as u64 * filters as u64 + vector);
         }

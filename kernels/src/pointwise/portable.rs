@@ -7,7 +7,6 @@ pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-pointwise-4x8-portable",
     isa: Isa::Portable,
     few: &[few::<1, 2>, few::<2, 2>, few::<3, 1>, few::<4, 1>],
-    filters_over_small: 4,
     by_filters: &[tile::<1, 2>, tile::<2, 2>, tile::<3, 1>, tile::<4, 1>],
 };
 

@@ -7,24 +7,25 @@ pub(super) static KERNEL: Kernel = Kernel {
     name: "f32-spatial-12x32-avx512",
     isa: Isa::Avx512,
     by_filters: &[
-        by_stride::<1, 4>(),
-        by_stride::<2, 4>(),
-        by_stride::<3, 4>(),
-        by_stride::<4, 4>(),
-        by_stride::<5, 4>(),
-        by_stride::<6, 4>(),
-        by_stride::<7, 3>(),
-        by_stride::<8, 3>(),
-        by_stride::<9, 2>(),
-        by_stride::<10, 2>(),
-        by_stride::<11, 2>(),
-        by_stride::<12, 2>(),
+        by_stride::<1, 4, 4>(),
+        by_stride::<2, 4, 4>(),
+        by_stride::<3, 4, 4>(),
+        by_stride::<4, 4, 4>(),
+        by_stride::<5, 4, 2>(),
+        by_stride::<6, 4, 2>(),
+        by_stride::<7, 3, 2>(),
+        by_stride::<8, 3, 2>(),
+        by_stride::<9, 2, 1>(),
+        by_stride::<10, 2, 1>(),
+        by_stride::<11, 2, 1>(),
+        by_stride::<12, 2, 1>(),
     ],
 };
 
-const fn by_stride<const F: usize, const P: usize>() -> [Entry; 3] {
-    // Strides above two are rare: small code.
-    [tile::<F, P, 1>, tile::<F, P, 2>, tile::<F, 1, 0>]
+/// The vectors of a tile of `F` filters, and with a stride of two.
+const fn by_stride<const F: usize, const P: usize, const Q: usize>() -> [Entry; 3] {
+    // Small code where it is rare: strides above two, and many filters with a stride of two, for which inputs are dealt.
+    [tile::<F, P, 1>, tile::<F, Q, 2>, tile::<F, 1, 0>]
 }
 
 /// # Safety

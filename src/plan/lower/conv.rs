@@ -205,7 +205,7 @@ impl Lower<'_, '_> {
         let rows = (pitch != y_pitch).then_some(pointwise::Rows { count: h, columns: w, x_pitch: pitch, y_pitch });
         let (exact, whole) = ((h - 1) * pitch + w, run_of([h, w], pitch, kernel.isa.lanes()));
         let taps = members.channels.len() * conv.taps();
-        let tiles = self.tiles_of_shares(step, group, members, kernel.filters_over(kernel.least(exact, taps)));
+        let tiles = self.tiles_of_shares(step, group, members, kernel.filters_over(kernel.least(exact, taps, 1)));
         let cached = self.cached(step, tiles.len());
         let block = choose::block_pixels(whole, taps, tiles.len(), cached);
         // What is left, if less than a vector, joins the block before it.
@@ -227,7 +227,7 @@ impl Lower<'_, '_> {
             for begin in (0..=exact - last).step_by(block) {
                 for (share, weights, bias, y, epilogue) in &tiles {
                     let spec = pointwise::Spec {
-                        pixels: if begin + last == exact { kernel.least(last, taps) } else { block },
+                        pixels: if begin + last == exact { kernel.least(last, taps, y.len()) } else { block },
                         weights: *weights,
                         bias: *bias,
                         x: x.clone(),

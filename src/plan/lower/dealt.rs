@@ -76,10 +76,16 @@ impl Lower<'_, '_> {
     /// The groups of a convolution that is dealt, packed.
     pub(super) fn dealt_groups<'c>(&mut self, step: &Step<'_>, stored: &Stored<'c, '_>, deal: &Deal) -> Vec<Dealt<'c>> {
         let Kernels { pointwise, spatial, .. } = self.kernels;
-        let most = if deal.flat { pointwise.max_filters() } else { spatial.max_filters() };
+        let [_, _, _, columns] = step.output.shape.nchw().unwrap_or([1; 4]);
+        let pixels = (deal.rows - 1) * deal.pitch + columns;
         let mut groups = Vec::with_capacity(stored.conv.groups.len());
         for group in stored.conv.groups.iter() {
             let members = self.members(step, group);
+            let taps = members.channels.len() * stored.conv.taps();
+            let most = match deal.flat {
+                true => pointwise.filters_over(pointwise.least(pixels, taps, 1)),
+                false => spatial.max_filters(),
+            };
             let tiles = choose::tiles(members.filters.len(), most);
             let tiles = tiles.map(|tile| self.pack(step, stored, group, &members, &members.filters[tile])).collect();
             groups.push(Dealt { group, members, tiles });
@@ -188,7 +194,7 @@ impl Lower<'_, '_> {
         let (x, y, rows) = (taps.clone(), y.as_slice(), rows.len());
         if deal.flat {
             let kernel = self.kernels.pointwise;
-            let pixels = kernel.least((rows - 1) * deal.pitch + columns, x.offsets().len());
+            let pixels = kernel.least((rows - 1) * deal.pitch + columns, x.offsets().len(), y.len());
             let moved = pointwise::Rows { count: rows, columns, x_pitch: deal.pitch, y_pitch };
             let rows = (deal.pitch != y_pitch).then_some(moved);
             let spec = pointwise::Spec { pixels, weights, bias, x, y, shift: 0, rows, epilogue };
