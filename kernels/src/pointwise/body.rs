@@ -53,7 +53,7 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         match tail {
             0 => {}
             1 if P >= TAIL_VECTORS => {
-                tile::<S, F, TAIL_VECTORS, PIXEL, false>(s, call, vectors, &finish, weights, arena)
+                tile::<S, F, TAIL_VECTORS, PIXEL, false>(s, call, vectors, &finish, weights, arena);
             }
             1 => tile::<S, F, 2, PIXEL, false>(s, call, vectors, &finish, weights, arena),
             _ if S::LANES < 16 => {}
