@@ -185,7 +185,9 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, const NE
         let tail = arena.add(behind).cast_const();
         let sums = accumulate_with::<S, F, P, 1, TAIL, NEXT>(s, call.x.offsets(), w, (x, 1), tail);
         finish.store::<P>(sums.acc, at);
-        if pixels_of(TAIL) > 0 {
+        if TAIL == PIXEL {
+            finish.store_tail(sums.pixels[0], behind);
+        } else if pixels_of(TAIL) > 0 {
             // One copy for all pixels.
             for i in 0..black_box(pixels_of(TAIL)) {
                 finish.store_tail(sums.pixels[i % 4], behind + i);
