@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The record of a run of bench.py: `python report.py RESULTS.json FOLDER` writes NAME.json, tables (NAME.md) and a chart (NAME.svg), NAME by CPU and instruction set."""
+"""The record of a run of bench.py: `python report.py RESULTS.json FOLDER [NAME]` writes NAME.json, tables (NAME.md) and a chart (NAME.svg); without a NAME, that of
+the CPU and the instruction set."""
 
 import contextlib
 import json
@@ -36,7 +37,7 @@ def table(head, rows):
 def main():
     record, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     isa = next(r["isa"] for key, cell in record["results"].items() if key.endswith("|flgc") for r in cell["rounds"])
-    name = folder / re.sub("[^a-z0-9]+", "-", f"{record['machine']['cpu']} {isa}".lower())
+    name = folder / (sys.argv[3] if len(sys.argv) > 3 else re.sub("[^a-z0-9]+", "-", f"{record['machine']['cpu']} {isa}".lower()))
     Path(f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
     with open(f"{name}.md", "w") as file, contextlib.redirect_stdout(file):
         best = tables(record, isa)
