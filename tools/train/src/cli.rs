@@ -47,6 +47,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub start_from: Option<PathBuf>,
 
+    /// Width of the network in that file, if --width is larger: its channels become several each, and the network at first computes the same
+    #[arg(long, value_name = "WIDTH", requires = "start_from", value_parser = positive)]
+    pub start_width: Option<f64>,
+
     /// How the 1x1 convolutions are grouped
     #[arg(long, value_enum, default_value_t = Conv::Flgc)]
     pub conv: Conv,
@@ -254,6 +258,14 @@ impl Args {
         )?;
         expect(mean.iter().all(|mean| mean.is_finite()), format!("--mean: found {mean:?}, expected finite numbers"))?;
         expect(self.width <= MAX_WIDTH, format!("--width: found {}, expected at most {MAX_WIDTH}", self.width))?;
+        expect(
+            self.start_width.is_none_or(|start| start <= self.width),
+            format!(
+                "--start-width: found {}, expected at most the {} of --width",
+                self.start_width.unwrap_or(0.0),
+                self.width
+            ),
+        )?;
         let groups = self.groups.get();
         expect(groups <= 65_535, format!("--groups: found {groups}, expected at most 65535"))?;
         let (h, w) = (data.train.height(), data.train.width());
@@ -329,6 +341,7 @@ impl Args {
             train_data: data.train.fingerprint(),
             test_data: data.test.fingerprint(),
             from: self.start_from.as_deref().map(fingerprint).transpose()?,
+            from_width: self.start_width,
         })
     }
 }

@@ -66,6 +66,9 @@ pub struct Settings {
     /// CRC-32C of the numbers of another training's checkpoint, or of the model, from which this one starts.
     #[serde(default)]
     pub from: Option<u32>,
+    /// The width of that network, if it is another.
+    #[serde(default)]
+    pub from_width: Option<f64>,
 }
 
 impl Settings {
@@ -82,6 +85,12 @@ impl Settings {
             estimator: self.estimator,
             seed: self.seed,
         }
+    }
+
+    /// Those of the training from which this one starts, as far as they describe its network.
+    #[must_use]
+    pub fn of_start(&self) -> Self {
+        Self { width: self.from_width.unwrap_or(self.width), ..self.clone() }
     }
 
     /// Whether logits are learned in epoch `epoch`; the first is 1.

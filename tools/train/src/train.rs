@@ -11,6 +11,7 @@ use crate::{
         Kind, Score,
         groups::{Assignment, HEAD_START, Start},
         mobilenet::{Grouping, MobileNet},
+        widen,
     },
     optim,
     progress::{Progress, clock},
@@ -68,6 +69,14 @@ pub enum TrainError {
     /// The model to start from can't be used.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// The network to start from can't become as wide.
+    #[error("{}: it can't become as wide as --width: {message}", path.display())]
+    Widen {
+        /// The checkpoint or model.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
     /// The figures can't be written.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -143,13 +152,18 @@ fn start_from(
     train: &Arc<Dataset>,
     network: &mut MobileNet<f32>,
 ) -> Result<(), TrainError> {
-    if !restore::is_model(from) {
-        return Ok(checkpoint::start_from(from, settings, network)?);
+    let of_start = settings.of_start();
+    let mut narrow = (of_start.width != settings.width).then(|| MobileNet::new(&of_start.network()));
+    let start = narrow.as_mut().unwrap_or(network);
+    if restore::is_model(from) {
+        restore::restore(from, start)?;
+        let batches = plain_batches(settings, train, 1).map(|batch| batch.parts);
+        restore::take_statistics(start, settings.size, batches);
+    } else {
+        checkpoint::start_from(from, &of_start, start)?;
     }
-    restore::restore(from, network)?;
-    let batches = plain_batches(settings, train, 1).map(|batch| batch.parts);
-    restore::take_statistics(network, settings.size, batches);
-    Ok(())
+    let Some(narrow) = narrow else { return Ok(()) };
+    widen(&narrow, network, settings.seed).map_err(|message| TrainError::Widen { path: from.to_owned(), message })
 }
 
 /// As many batches of training pictures, as they are, as decide running statistics.

@@ -301,6 +301,56 @@ fn a_training_starts_from_a_model() {
     assert_refused(&run(&data, &third, &["--start-from", "no/such.flgc"]), &["no/such.flgc"]);
 }
 
+#[test]
+fn a_training_starts_from_a_narrower_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), 2);
+    let narrow = folder.path().join("narrow.flgc");
+    assert_done(&run(&data, &narrow, &["--epochs", "2", "--logit-start", "random", "--dtype", "f32"]));
+    let checkpoint = narrow.with_extension("run").join("checkpoint.safetensors");
+    let wide = |name: &str, from: &Path, width: &str, args: &[&str]| -> (PathBuf, Output) {
+        let model = folder.path().join(name);
+        let mut command = Command::new(PROGRAM);
+        command.arg(&data).arg("-o").arg(&model).args(["--width", width]).args(&QUICK[2..]);
+        command.args(["--epochs", "1", "--lr", "1e-9", "--fix-groups-from", "1", "--dtype", "f32"]);
+        command.arg("--start-from").arg(from).args(["--start-width", "0.25"]).args(args);
+        (model, command.output().unwrap())
+    };
+    let open = |path: &Path| Model::open(path).unwrap();
+    // Which narrow channel each wide one is a copy of.
+    let source = |channel: usize, narrow: usize, wide: usize| channel * narrow / wide;
+    for (name, from) in [("of-checkpoint.flgc", &checkpoint), ("of-model.flgc", &narrow)] {
+        let (model, output) = wide(name, from, "0.35", &[]);
+        assert_done(&output);
+        let [narrow, wide] = [&narrow, &model].map(|path| open(path));
+        for name in narrow.tensor_names().filter(|name| name.ends_with("_group")) {
+            let [narrow, wide] = [&narrow, &wide].map(|model| model.tensor(name).unwrap().indices());
+            let expected = (0..wide.len()).map(|i| narrow[source(i, narrow.len(), wide.len())]);
+            assert!(wide.iter().copied().eq(expected), "{name}");
+        }
+        let [narrow, wide] = [&narrow, &wide].map(|model| model.tensor("classifier.weight").unwrap().to_vec());
+        let [few, many] = [narrow.len() / 2, wide.len() / 2];
+        assert!(many > few);
+        let mut sums = vec![0.0; narrow.len()];
+        wide.iter().enumerate().for_each(|(i, weight)| sums[i / many * few + source(i % many, few, many)] += weight);
+        assert!(sums.iter().zip(&narrow).all(|(a, b)| (a - b).abs() < 1e-6), "copies share a weight");
+    }
+    // It goes on as the same training.
+    assert_done(&wide("of-model.flgc", &narrow, "0.35", &["--resume"]).1);
+    // Other layers, a narrower network, one of another width, groups that are not learned, nothing to start from.
+    assert_refused(&wide("x.flgc", &narrow, "0.5", &[]).1, &["can't become as wide", "block1.shortcut"]);
+    assert_refused(&wide("x.flgc", &narrow, "0.2", &[]).1, &["--start-width: found 0.25, expected at most the 0.2"]);
+    let own =
+        wide("of-model.flgc", &narrow, "0.35", &["--resume"]).0.with_extension("run").join("checkpoint.safetensors");
+    assert_refused(&wide("x.flgc", &own, "0.35", &[]).1, &["another network", "width: found 0.35, expected 0.25"]);
+    let grouped = folder.path().join("grouped.flgc");
+    assert_done(&run(&data, &grouped, &["--epochs", "1", "--conv", "group"]));
+    assert_refused(&wide("x.flgc", &grouped, "0.35", &["--conv", "group"]).1, &["groups that are not learned"]);
+    let output = run(&data, &folder.path().join("x.flgc"), &["--start-width", "0.25"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--start-from"), "{}", stderr(&output));
+}
+
 fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
     [&bytes[..at], to, &bytes[at + from.len()..]].concat()

@@ -137,16 +137,12 @@ fn two_steps() {
     }
 }
 
-/// Rounding puts a few of a million inputs on the other side of a ReLU's bend, and which they are depends on the CPU: a gradient then has a term
-/// too many or too few. One step only, as rounding may also change a group.
+/// Activations are stored in 16 bits, which this network, small and untrained, feels in its loss; `single_precision.rs` looks at gradients.
 #[test]
-fn loss_and_gradients_in_single_precision() {
+fn loss_in_single_precision() {
     let reference = Reference::new();
     let mut network = reference.network::<f32>();
     let score = network.learn(&reference.pictures(), &reference.labels(), SIZE, SMOOTHING);
     let expected = reference.numbers("losses")[0];
-    assert_close("loss", score.loss / score.pictures as f64, expected, 1e-4 * expected);
-    for param in network.params_mut() {
-        reference.check(&format!("gradient.{}", param.name), &param.grad, 0.05);
-    }
+    assert_close("loss", score.loss / score.pictures as f64, expected, 0.02 * expected);
 }

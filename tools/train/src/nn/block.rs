@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 /// One block: expand, depthwise, project, and a way around where the stride is 1.
 #[derive(Debug)]
-pub struct Block<F> {
+pub struct Block<F: Float> {
     /// 1x1 to more channels.
     pub expand: Unit<F>,
     /// 3x3.
@@ -33,7 +33,7 @@ pub enum Keep {
 
 /// The way around a block.
 #[derive(Debug)]
-pub enum Shortcut<F> {
+pub enum Shortcut<F: Float> {
     /// None: the stride is not 1.
     None,
     /// The input.
@@ -63,23 +63,24 @@ impl<F: Float> Block<F> {
         let plane = raw.plane();
         let out = out.get_or_insert_with(|| buffers.take([raw.c, raw.h, raw.w], raw.parts.len()));
         out.parts.par_iter_mut().enumerate().for_each(|(part, out)| {
-            let mut around = buffers.vector(plane);
+            let [mut sum, mut around] = [(); 2].map(|()| buffers.vector(plane));
             for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
                 let of = channel * plane..(channel + 1) * plane;
-                rows::affine(&raw.parts[part][of.clone()], norm.scale[channel], norm.shift[channel], out);
+                rows::affine(&raw.parts[part][of.clone()], norm.scale[channel], norm.shift[channel], &mut sum);
                 match shortcut {
                     Shortcut::None => {}
                     Shortcut::Identity => {
                         x.read(part, channel, 0, &mut around);
-                        rows::add(&around, out);
+                        rows::add(&around, &mut sum);
                     }
                     Shortcut::Unit(unit) => {
                         let (raw, norm) = unit.raw();
-                        rows::affine_add(&raw.parts[part][of], norm.scale[channel], norm.shift[channel], out);
+                        rows::affine_add(&raw.parts[part][of], norm.scale[channel], norm.shift[channel], &mut sum);
                     }
                 }
+                rows::narrow(&sum, out);
             }
-            buffers.give_vector(around);
+            [sum, around].into_iter().for_each(|vector| buffers.give_vector(vector));
         });
         // Last, so that nothing smaller takes that memory.
         if *keep == Keep::Nothing {

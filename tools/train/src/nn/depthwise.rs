@@ -71,15 +71,15 @@ impl<F: Float> Depthwise<F> {
     pub fn forward(&self, x: Source<'_, F>, y: &mut Act<F>, buffers: &Buffers<F>) -> Sums {
         let (h, w, plane) = (x.raw.h, x.raw.w, y.plane());
         let columns = y.w * LANES;
-        let part = |(part, y): (usize, &mut Vec<F>)| -> Sums {
-            let mut padded = Padded::new(h, w, buffers);
+        let part = |(part, y): (usize, &mut Vec<F::Stored>)| -> Sums {
+            let (mut padded, mut result) = (Padded::new(h, w, buffers), buffers.vector(plane));
             let mut sums = Sums::with_capacity(self.c);
             for (channel, y) in y.chunks_exact_mut(plane).enumerate() {
                 read(x, part, channel, &mut padded);
-                convolve(&padded.data, padded.pitch(), self.taps(channel), self.stride, columns, y);
-                sums.push(rows::moments(y));
+                convolve(&padded.data, padded.pitch(), self.taps(channel), self.stride, columns, &mut result);
+                sums.push(rows::narrow_with_moments(&result, y));
             }
-            buffers.give_vector(padded.data);
+            [padded.data, result].into_iter().for_each(|vector| buffers.give_vector(vector));
             sums
         };
         let parts: Vec<Sums> = y.parts.par_iter_mut().enumerate().map(part).collect();
@@ -103,14 +103,14 @@ impl<F: Float> Depthwise<F> {
         let norm = x.norm.expect("a depthwise layer reads a norm");
         let (h, w, plane_in, plane_out) = (x.raw.h, x.raw.w, x.raw.plane(), y.plane());
         let mut apart = (self.stride != 1).then(|| buffers.take([self.c, h, w], g.parts.len()));
-        let mut targets: Vec<Option<&mut Vec<F>>> = match &mut apart {
+        let mut targets: Vec<Option<&mut Vec<F::Stored>>> = match &mut apart {
             Some(dx) => dx.parts.iter_mut().map(Some).collect(),
             None => g.parts.iter().map(|_| None).collect(),
         };
         let layer = &*self;
-        let part = |((part, g), target): ((usize, &mut Vec<F>), &mut Option<&mut Vec<F>>)| {
+        let part = |((part, g), target): ((usize, &mut Vec<F::Stored>), &mut Option<&mut Vec<F::Stored>>)| {
             let (mut a, mut dy) = (Padded::new(h, w, buffers), Padded::new(h, w, buffers));
-            let mut row = buffers.vector(y.w * LANES);
+            let (mut row, mut d) = (buffers.vector(y.w * LANES), buffers.vector(plane_in));
             let (mut dw, mut sums) = (Vec::with_capacity(layer.c * K * K), Vec::with_capacity(layer.c));
             for (channel, &coefficients) in coefficients.iter().enumerate() {
                 read(x, part, channel, &mut a);
@@ -136,16 +136,17 @@ impl<F: Float> Depthwise<F> {
                 };
                 let mut flipped = layer.taps(channel);
                 flipped.reverse();
-                convolve(&dy.data, dy.pitch(), flipped, 1, w * LANES, dx);
+                convolve(&dy.data, dy.pitch(), flipped, 1, w * LANES, &mut d);
                 let raw = x.raw.parts[part][at].chunks_exact(w * LANES);
                 let mut sum = [0.0; 2];
-                for ((row, dx), raw) in dx.chunks_exact_mut(w * LANES).enumerate().zip(raw) {
-                    let row = rows::relu_gradient_in_place(dx, a.row(row), raw, norm.mean[channel]);
+                let rows_in = dx.chunks_exact_mut(w * LANES).zip(d.chunks_exact(w * LANES)).zip(raw);
+                for (row, ((dx, d), raw)) in rows_in.enumerate() {
+                    let row = rows::relu_gradient(d, a.row(row), raw, norm.mean[channel], dx);
                     sum = [sum[0] + row[0], sum[1] + row[1]];
                 }
                 sums.push(sum);
             }
-            [a.data, dy.data, row].into_iter().for_each(|vector| buffers.give_vector(vector));
+            [a.data, dy.data, row, d].into_iter().for_each(|vector| buffers.give_vector(vector));
             (dw, sums)
         };
         let parts: Vec<(Vec<F>, Sums)> = g.parts.par_iter_mut().enumerate().zip(&mut targets).map(part).collect();

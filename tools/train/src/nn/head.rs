@@ -110,7 +110,7 @@ impl<F: Float> Head<F> {
         let (c, classes, plane) = (self.c, self.classes, x.raw.plane());
         let share = F::of(LANES as f64 / plane as f64);
         let layer = &*self;
-        let part = |(part, g): (usize, &mut Vec<F>)| {
+        let part = |(part, g): (usize, &mut Vec<F::Stored>)| {
             let (by, pooled) = (&layer.by_score[part], &layer.pooled[part]);
             let by_score = Mat::new(by, classes, LANES, LANES);
             let mut dw = vec![F::zero(); classes * c];

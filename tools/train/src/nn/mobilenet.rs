@@ -57,7 +57,7 @@ pub struct Config {
 
 /// The network.
 #[derive(Debug)]
-pub struct MobileNet<F> {
+pub struct MobileNet<F: Float> {
     /// 3x3 convolution of the picture: a 1x1 convolution of its nine shifts.
     pub stem: Unit<F>,
     /// The blocks.
@@ -288,15 +288,16 @@ fn input<'a, F: Float>(stem: &'a Unit<F>, blocks: &'a [Block<F>]) -> Source<'a, 
 /// Turns the gradient of what is read through a norm and a ReLU into that of the norm's output; returns its sums.
 fn through_relu<F: Float>(x: Source<'_, F>, g: &mut Act<F>, buffers: &Buffers<F>) -> Sums {
     let (plane, means) = (g.plane(), x.norm.map_or(&[][..], |norm| &norm.mean));
-    let part = |(part, g): (usize, &mut Vec<F>)| -> Sums {
-        let mut a = buffers.vector(plane);
+    let part = |(part, g): (usize, &mut Vec<F::Stored>)| -> Sums {
+        let [mut a, mut d] = [(); 2].map(|()| buffers.vector(plane));
         let channels = g.chunks_exact_mut(plane).zip(x.raw.parts[part].chunks_exact(plane)).zip(means);
         let masked = channels.enumerate().map(|(channel, ((g, raw), &mean))| {
             x.read(part, channel, 0, &mut a);
-            rows::relu_gradient_in_place(g, &a, raw, mean)
+            rows::widen(g, &mut d);
+            rows::relu_gradient(&d, &a, raw, mean, g)
         });
         let sums = masked.collect();
-        buffers.give_vector(a);
+        [a, d].into_iter().for_each(|vector| buffers.give_vector(vector));
         sums
     };
     let parts: Vec<Sums> = g.parts.par_iter_mut().enumerate().map(part).collect();
@@ -311,12 +312,12 @@ fn shifts<F: Float>(pictures: &[Vec<F>], [h, w]: [usize; 2], buffers: &Buffers<F
         for (index, out) in out.chunks_exact_mut(plane).enumerate() {
             let (x, ky, kx) = (&picture[index / 9 * plane..][..plane], index / 3 % 3, index % 3);
             for (row, out) in out.chunks_exact_mut(w * LANES).enumerate() {
-                out.fill(F::zero());
+                out.fill(F::Stored::default());
                 let Some(from) = (row + ky).checked_sub(1).filter(|&from| from < h) else { continue };
                 let x = &x[from * w * LANES..][..w * LANES];
                 let (cut_left, cut_right) = ((1 - kx.min(1)) * LANES, kx.saturating_sub(1) * LANES);
                 let shown = w * LANES - cut_left - cut_right;
-                out[cut_left..][..shown].copy_from_slice(&x[cut_right..][..shown]);
+                rows::narrow(&x[cut_right..][..shown], &mut out[cut_left..][..shown]);
             }
         }
     });

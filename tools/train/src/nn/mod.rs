@@ -5,8 +5,9 @@
 //! that can be gathered in any order. Threads share out whole parts, each part adds up its own gradients, and these are added in the
 //! order of the parts: results do not depend on the number of threads.
 //!
-//! **Stored once.** Only the raw outputs of convolutions are kept for the backward pass. Batch norm and ReLU are applied by whoever
-//! reads them ([`Source`]), which halves memory and memory traffic; statistics are summed while an output is in cache.
+//! **Stored once, in 16 bits.** Only the raw outputs of convolutions are kept for the backward pass. Batch norm and ReLU are applied by whoever
+//! reads them ([`Source`]), which halves memory and memory traffic; statistics are summed while an output is in cache. For `f32` what is stored, outputs and
+//! gradients alike, is rounded to the nearest `bf16`, which halves them again: memory is what bounds a step. Weights, sums and all arithmetic stay `f32`.
 
 mod act;
 mod block;
@@ -20,6 +21,7 @@ mod pointwise;
 mod rows;
 mod simd;
 mod unit;
+mod widen;
 
 pub use act::{Act, Buffers, Source};
 pub use block::{Block, Keep, Shortcut};
@@ -30,6 +32,7 @@ pub use param::{Kind, Param};
 pub use pointwise::{InputGradient, Pointwise};
 pub use simd::Vector;
 pub use unit::{Conv, Running, Unit};
+pub use widen::widen;
 
 pub use crate::data::batches::LANES;
 

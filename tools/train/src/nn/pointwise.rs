@@ -10,17 +10,20 @@ use super::{
     param::add_in_order,
     rows,
 };
-use flgc_kernels::matmul::{Mat, MatMut, matmul, matmul_add};
+use flgc_kernels::{
+    matmul::{Mat, MatMut, matmul, matmul_add},
+    memory::prefetch,
+};
 use rayon::prelude::*;
 
 /// Numbers in the scratch of a chunk: they should stay in the second-level cache.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 128 << 10;
 /// Between rows of a scratch, so that they do not fall on the same lines of the cache.
 const GAP: usize = LANES;
 
 /// What becomes of the gradient of an input.
 #[derive(Debug)]
-pub enum InputGradient<'a, F> {
+pub enum InputGradient<'a, F: Float> {
     /// Nobody wants it.
     Unwanted,
     /// The gradient of what is read.
@@ -101,7 +104,7 @@ impl<F: Float> Pointwise<F> {
     /// Computes `y`; returns the sums of its values and of their squares.
     pub fn forward(&self, x: Source<'_, F>, y: &mut Act<F>, buffers: &Buffers<F>) -> Sums {
         let plane = y.plane();
-        let part = |(part, y): (usize, &mut Vec<F>)| {
+        let part = |(part, y): (usize, &mut Vec<F::Stored>)| {
             let mut scratch = Scratch::new(self, plane, buffers);
             let mut sums = vec![[0.0; 2]; self.n];
             for from in (0..plane).step_by(scratch.cols) {
@@ -111,7 +114,7 @@ impl<F: Float> Pointwise<F> {
                 for (row, &filter) in self.order.filters.iter().enumerate() {
                     let result = &scratch.y[row * scratch.stride..][..cols];
                     let y = &mut y[filter * plane + from..][..cols];
-                    let [sum, squares] = rows::copy_with_moments(result, y);
+                    let [sum, squares] = rows::narrow_with_moments(result, y);
                     sums[filter][0] += sum;
                     sums[filter][1] += squares;
                 }
@@ -143,11 +146,11 @@ impl<F: Float> Pointwise<F> {
             InputGradient::AsRead { dx, add } => (Some(dx), None, add),
             InputGradient::BeforeNorm(dx) => (Some(dx), x.norm, false),
         };
-        let mut targets: Vec<Option<&mut Vec<F>>> = match dx {
+        let mut targets: Vec<Option<&mut Vec<F::Stored>>> = match dx {
             Some(dx) => dx.parts.iter_mut().map(Some).collect(),
             None => g.parts.iter().map(|_| None).collect(),
         };
-        let part = |(part, dx): (usize, &mut Option<&mut Vec<F>>)| {
+        let part = |(part, dx): (usize, &mut Option<&mut Vec<F::Stored>>)| {
             let mut scratch = Scratch::new(layer, plane, buffers);
             let mut dw = buffers.vector(if masked { layer.n * layer.c } else { layer.order.weights() });
             dw.fill(F::zero());
@@ -156,6 +159,11 @@ impl<F: Float> Pointwise<F> {
                 let cols = scratch.cols.min(plane - from);
                 scratch.read(layer, x, part, from, cols);
                 for (row, &filter) in layer.order.filters.iter().enumerate() {
+                    if let Some(next) = layer.order.filters.get(row + 1) {
+                        let next = next * plane + from..next * plane + from + cols;
+                        prefetch(&g.parts[part][next.clone()]);
+                        prefetch(&y.parts[part][next]);
+                    }
                     let at = filter * plane + from..filter * plane + from + cols;
                     let dy = &mut scratch.y[row * scratch.stride..][..cols];
                     rows::combine(&g.parts[part][at.clone()], &y.parts[part][at], coefficients[filter], dy);
@@ -174,8 +182,8 @@ impl<F: Float> Pointwise<F> {
                             sums[channel][0] += sum;
                             sums[channel][1] += product;
                         }
-                        None if add => rows::add(d, &mut dx[to]),
-                        None => dx[to].copy_from_slice(d),
+                        None if add => rows::add_to_stored(d, &mut dx[to]),
+                        None => rows::narrow(d, &mut dx[to]),
                     }
                 }
             }
@@ -257,6 +265,9 @@ impl<F: Float> Scratch<F> {
 
     fn read(&mut self, layer: &Pointwise<F>, x: Source<'_, F>, part: usize, from: usize, cols: usize) {
         for (row, &channel) in layer.order.channels.iter().enumerate() {
+            if let Some(next) = layer.order.channels.get(row + 1) {
+                prefetch(&x.raw.parts[part][next * x.raw.plane() + from..][..cols]);
+            }
             x.read(part, channel, from, &mut self.x[row * self.stride..][..cols]);
         }
     }

@@ -1,11 +1,19 @@
 //! Vectors of the CPU at hand for both float types, by the crate `pulp`.
 
-use pulp::Simd;
+use super::LANES;
+use half::bf16;
+use pulp::{Simd, bytemuck};
 
 /// Vector arithmetic. `s` is the proof that the CPU has the instructions.
 pub trait Vector: Copy + Sized {
+    /// What an activation of these numbers is stored as.
+    type Stored: Copy + std::fmt::Debug + Default + PartialEq + Send + Sync;
     /// A vector of the instruction set `S`.
     type V<S: Simd>: Copy;
+    /// Vector `v` of a stored pixel.
+    fn load<S: Simd>(s: S, pixel: &[Self::Stored; LANES], v: usize) -> Self::V<S>;
+    /// Stores `a` as vector `v` of a pixel, each number rounded to the nearest.
+    fn store<S: Simd>(s: S, a: Self::V<S>, pixel: &mut [Self::Stored; LANES], v: usize);
     /// A row as vectors; its length is a multiple of the longest.
     fn vectors<S: Simd>(row: &[Self]) -> &[Self::V<S>];
     /// A row as vectors to write.
@@ -24,12 +32,45 @@ pub trait Vector: Copy + Sized {
     fn where_positive<S: Simd>(s: S, test: Self::V<S>, a: Self::V<S>) -> Self::V<S>;
     /// The sum of all elements.
     fn total<S: Simd>(s: S, a: Self::V<S>) -> Self;
+
+    /// Vectors of a pixel.
+    fn per_pixel<S: Simd>() -> usize {
+        LANES * size_of::<Self>() / size_of::<Self::V<S>>()
+    }
+}
+
+/// The nearest number with 16 bits, the even one of two; infinities and the NaN of arithmetic stay what they are.
+#[inline(always)]
+const fn narrow(x: f32) -> bf16 {
+    let bits = x.to_bits();
+    bf16::from_bits((bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16)
+}
+
+/// The same number.
+#[inline(always)]
+const fn widen(x: bf16) -> f32 {
+    f32::from_bits((x.to_bits() as u32) << 16)
 }
 
 macro_rules! vector {
-    ($float:ty, $v:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $add:ident, $sub:ident, $mul_add:ident, $less:ident, $greater:ident, $select:ident, $sum:ident) => {
+    ($float:ty, $stored:ty, $widen:expr, $narrow:expr, $v:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $add:ident, $sub:ident, $mul_add:ident, $less:ident, $greater:ident, $select:ident, $sum:ident) => {
         impl Vector for $float {
+            type Stored = $stored;
             type V<S: Simd> = S::$v;
+            #[inline(always)]
+            fn load<S: Simd>(s: S, pixel: &[$stored; LANES], v: usize) -> S::$v {
+                let mut vector = s.$splat(0.0);
+                let to: &mut [$float] = bytemuck::cast_slice_mut(std::slice::from_mut(&mut vector));
+                let from = &pixel[v * to.len()..][..to.len()];
+                to.iter_mut().zip(from).for_each(|(to, &from)| *to = $widen(from));
+                vector
+            }
+            #[inline(always)]
+            fn store<S: Simd>(_: S, a: S::$v, pixel: &mut [$stored; LANES], v: usize) {
+                let from: &[$float] = bytemuck::cast_slice(std::slice::from_ref(&a));
+                let to = &mut pixel[v * from.len()..][..from.len()];
+                to.iter_mut().zip(from).for_each(|(to, &from)| *to = $narrow(from));
+            }
             #[inline(always)]
             fn vectors<S: Simd>(row: &[Self]) -> &[S::$v] {
                 S::$as_simd(row).0
@@ -74,6 +115,9 @@ macro_rules! vector {
 
 vector!(
     f32,
+    bf16,
+    widen,
+    narrow,
     f32s,
     as_simd_f32s,
     as_mut_simd_f32s,
@@ -88,6 +132,9 @@ vector!(
 );
 vector!(
     f64,
+    f64,
+    std::convert::identity,
+    std::convert::identity,
     f64s,
     as_simd_f64s,
     as_mut_simd_f64s,
@@ -107,7 +154,7 @@ macro_rules! vectorised {
     ($(#[$doc:meta])* fn $name:ident<$float:ident>($simd:ident, $($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$doc])*
         pub(super) fn $name<'a, $float: $crate::nn::Float>($($arg: $type),*) $(-> $out)? {
-            struct Op<'a, $float> {
+            struct Op<'a, $float: $crate::nn::Float> {
                 $($arg: $type,)*
                 lifetime: std::marker::PhantomData<&'a $float>,
             }

@@ -33,7 +33,7 @@ impl<'a, F> Running<'a, F> {
 
 /// A convolution, its batch norm, and what it remembers of the last forward pass.
 #[derive(Debug)]
-pub struct Unit<F> {
+pub struct Unit<F: Float> {
     /// Its name.
     pub name: String,
     /// The convolution.
@@ -195,6 +195,6 @@ impl<F: Float> Unit<F> {
 }
 
 /// Numbers of each channel in a batch.
-fn count<F>(y: &Act<F>) -> usize {
+fn count<F: Float>(y: &Act<F>) -> usize {
     y.parts.len() * y.h * y.w * LANES
 }
