@@ -1,9 +1,10 @@
 """The card of a model that `flgc-train` made, as Markdown beside it, with the curve of the last training.
 
     cargo build --release
-    python tools/python/make_model_card.py target/release MODEL.flgc DATA RUN [RUN ...]
+    python tools/python/make_model_card.py target/release MODEL.flgc DATA [--after CARD.md] RUN [RUN ...]
 
-DATA has the pictures, in test/CLASS/PICTURE; each RUN is the folder of a training, in order: the last one made the model. Needs tools/python/requirements.txt.
+DATA has the pictures, in test/CLASS/PICTURE; each RUN is the folder of a training, in order: the last one made the model. `--after` takes the trainings before them from the card of the model
+that the first of them started from. Needs tools/python/requirements.txt.
 """
 
 import argparse
@@ -23,8 +24,13 @@ def output(*command):
     return json.loads(subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout)
 
 
+COLUMNS = ["width", "epochs", "seed", "rate", "decay", "smoothing", "cutout", "epochs averaged", "groups learned", "moved from the start", "hours", "test accuracy at the end (highest)"]
+# What older cards leave out.
+DEFAULTS = {"width": "1", "epochs averaged": "none"}
+
+
 def training(run):
-    """A row of the table of trainings."""
+    """A row of the table of trainings, and the test accuracy at its end."""
     with open(run / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     with safe_open(run / "checkpoint.safetensors", "np") as file:
@@ -34,9 +40,24 @@ def training(run):
     fixed = settings["fix_groups_from"]
     groups = "all epochs" if fixed is None else "from the other training" if fixed == 1 and settings["from"] else f"to epoch {fixed - 1}"
     moved = 100 * float(rows[-1]["moved_from_start"])
-    columns = [len(rows), settings["seed"], settings["rate"], settings["sgd"]["decay"], settings["smoothing"], settings.get("cutout") or "none", settings.get("average") or "none", groups, f"{moved:.1f} %",
-               f"{hours:.1f}", f"{test[-1]:.2f} % ({max(test):.2f} %)"]
-    return "| " + " | ".join(map(str, columns)) + " |", test[-1]
+    row = [f"{settings['width']:g}", len(rows), settings["seed"], settings["rate"], settings["sgd"]["decay"], settings["smoothing"], settings.get("cutout") or "none", settings.get("average") or "none", groups,
+           f"{moved:.1f} %", f"{hours:.1f}", f"{test[-1]:.2f} % ({max(test):.2f} %)"]
+    return row, test[-1]
+
+
+def earlier(card):
+    """The rows of a card's table of trainings."""
+    cells = [[cell.strip() for cell in line.strip("| \n").split(" | ")] for line in card.read_text().splitlines() if line.startswith("| ")]
+    header = next(i for i, row in enumerate(cells) if "epochs" in row and "seed" in row)
+    names, rows = cells[header], []
+    for row in cells[header + 1:]:
+        if len(row) != len(names):
+            break
+        if row[0].startswith("---"):
+            continue
+        values = DEFAULTS | dict(zip(names, row))
+        rows.append([values[name] for name in COLUMNS])
+    return rows
 
 
 def main():
@@ -45,6 +66,7 @@ def main():
     parser.add_argument("model", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--after", type=Path)
     options = parser.parse_args()
     model = options.model
     scores = output(options.programs / "flgc-run", model, "--evaluate", options.data / "test", "--format", "json")
@@ -66,10 +88,12 @@ def main():
     unit = 1 / 255 / image["scale"]
     mean, std = (", ".join(f"{x * unit:.4g}" for x in image[name]) for name in ("mean", "std"))
     shutil.copyfile(options.runs[-1] / "accuracy.svg", model.with_suffix(".svg"))
-    rows = "\n".join(row for row, _ in trainings)
+    before = earlier(options.after) if options.after else []
+    table_of_trainings = "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [COLUMNS, ["---"] * len(COLUMNS), *before, *(row for row, _ in trainings)])
+    width = trainings[-1][0][0]
     model.with_suffix(".md").write_text(f"""# {model.stem}
 
-MobileNetV2 for CIFAR-10 at full width, every 1x1 convolution with eight learned groups (FLGC, G = 8), trained by `flgc-train`.
+MobileNetV2 for CIFAR-10, width {width}, every 1x1 convolution with eight learned groups (FLGC, G = 8), trained by `flgc-train`.
 
 | | |
 |---|---|
@@ -89,12 +113,10 @@ MobileNetV2 for CIFAR-10 at full width, every 1x1 convolution with eight learned
 ## Training
 
 On the 50,000 training images of CIFAR-10 (as JPEG files), in one command that also evaluates the result: `models/{model.stem}.sh DATA`. SGD with momentum 0.9, batches of 128, 400 steps of warm-up and a cosine down to 0; random crops and flips.
-Each training but the first starts from the weights of the one before. Logits start scattered and follow Adam at 0.002; the gradient passes the one-hot step at the chosen entry. On two cores of an AMD EPYC (Zen 3, AVX2, a virtual
-machine on which other work ran part of the time); alone an epoch takes about 180 s.
+Each training but the first starts from the model of the one before, whose groups it keeps; where the width differs, from a wider network that computes the same. Logits start scattered and follow Adam at 0.002; the gradient passes the one-hot step at the
+chosen entry. The first two trainings kept activations in f32 (commit a42ac20), later ones in bf16. On two cores of virtual machines (AMD EPYC Zen 3, later an Intel Xeon of model 207), on which other work ran part of the time.
 
-| epochs | seed | rate | decay | smoothing | cutout | epochs averaged | groups learned | moved from the start | hours | test accuracy at the end (highest) |
-|---|---|---|---|---|---|---|---|---|---|---|
-{rows}
+{table_of_trainings}
 
 The model is that of the last epoch; no epoch was chosen by its test accuracy.
 
