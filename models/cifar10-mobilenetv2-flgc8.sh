@@ -18,6 +18,6 @@ train -o "$groups.flgc" --run "$groups.run" --logit-optimizer adam --logit-lr 0.
     --epochs 44 --lr 0.1 --weight-decay 2e-4 --label-smoothing 0 --warmup 400 --seed 1
 train -o "$narrow.flgc" --run "$narrow.run" --start-from "$groups.run/checkpoint.safetensors" --fix-groups-from 1 \
     --epochs 36 --lr 0.1 --weight-decay 5e-4 --label-smoothing 0.05 --warmup 400 --seed 2
-train -o "$model" --run target/cifar10-mobilenetv2-flgc8.run --width 1.35 --start-from "$narrow.flgc" --start-width 1 --fix-groups-from 1 \
+train -o "$model" --run target/cifar10-mobilenetv2-flgc8-wide.run --width 1.35 --start-from "$narrow.flgc" --start-width 1 --fix-groups-from 1 \
     --epochs 30 --average 4 --lr 0.08 --weight-decay 5e-4 --label-smoothing 0.05 --cutout 10 --warmup 400 --seed 3
 cargo run --release --bin flgc-run -- "$model" --evaluate "$data/test"

@@ -45,8 +45,6 @@ pub mod linear;
 pub mod matmul;
 #[cfg(feature = "measure")]
 pub mod measure;
-#[cfg(feature = "matmul")]
-pub mod memory;
 pub mod pointwise;
 pub mod pool;
 pub mod resize;

@@ -20,14 +20,17 @@ use super::{
 };
 use std::ops::Range;
 
-/// Second-level caches that the planes of an expansion or a stem have to fill before bands pay, where the last level holds them, for vectors of less than sixteen lanes.
-/// Measured with MobileNetV2-FLGC8 on Zen 3 (512 KiB, 32 MiB), the three layers together, fused and not: 4.8 MB 340 and 440 us; 1.8 MB 270 and 250 us, with
-/// stride 2 148 and 151 us; 0.6 MB 118 and 101 us. The planes of its stem, 1.6 MB, do not pay either: 470 and 459 us; but 577 and 670 us for bare calls if
+/// Halves of the second-level cache that the planes of an expansion or a stem have to fill before bands pay, where the last level holds them, for vectors of less than
+/// sixteen lanes. Measured with MobileNetV2-FLGC8 on Zen 3 (512 KiB, 32 MiB), the three layers together, fused and not: 4.8 MB 340 and 440 us; 1.8 MB 270 and 250 us,
+/// with stride 2 148 and 151 us; 0.6 MB 118 and 101 us. The planes of its stem, 1.6 MB, do not pay either: 470 and 459 us; but 577 and 670 us for bare calls if
 /// something else fills the last level between runs.
-const FAR: usize = 4;
+const FAR: usize = 8;
 /// The same for sixteen lanes, which go through twice as much memory in the same time. On Zen 5 (1 MiB, 32 MiB): 1.8 MB 88 and 88 us, with stride 2 45 and 49 us;
-/// 1.6 MB of a stem 145 and 150 us; 0.6 MB 30 and 30 us.
+/// 1.6 MB of a stem 145 and 150 us; 0.6 MB 30 and 30 us. On an Intel Xeon, model 207 (2 MiB, 260 MiB that bring 30 GB/s): 1.8 MB 183 and 272 us, with stride 2
+/// 91 and 117 us; 1.6 MB of a stem 313 and 347 us.
 const FAR_WIDE: usize = 1;
+/// Most bytes of the second-level cache that a band takes: of 2 MiB half is faster by 4 % (MobileNetV2-FLGC8, Intel Xeon, model 207), since other memory passes through.
+const MOST_OF_L2: usize = 1 << 20;
 /// Fewest rows of a band: below that the calls' own cost and the rows computed twice eat up what the caches give.
 const FEWEST_ROWS: usize = 4;
 
@@ -251,7 +254,7 @@ impl Middle<'_, '_> {
     /// Rows of equal bands, of which each takes `floats` in the second-level cache, that end where vectors of the projection end.
     fn rows(&self, floats: usize, Target { caches, lanes, .. }: Target) -> usize {
         let (rows, pitch) = (self.output[0], self.made.pitch);
-        let most = (caches.l2 / (floats * size_of::<f32>())).max(FEWEST_ROWS);
+        let most = (caches.l2.min(MOST_OF_L2) / (floats * size_of::<f32>())).max(FEWEST_ROWS);
         let quantum = lanes / greatest_common_divisor(lanes, pitch);
         rows.div_ceil(rows.div_ceil(most)).next_multiple_of(quantum)
     }
@@ -264,7 +267,7 @@ impl Middle<'_, '_> {
     /// Whether the planes that the layer reads lie so far from the core that bands pay.
     fn are_far(&self, Target { caches, lanes, .. }: Target) -> bool {
         let bytes = self.expanded.planes * self.expanded.stride * size_of::<f32>();
-        bytes > caches.last.min(if lanes < 16 { FAR } else { FAR_WIDE } * caches.l2)
+        bytes > caches.last.min(if lanes < 16 { FAR } else { FAR_WIDE } * (caches.l2 / 2))
     }
 }
 

@@ -51,7 +51,7 @@ pub enum CheckpointError {
         found: u64,
     },
     /// It has another network.
-    #[error("{}: it has another network ({differences}): start from a checkpoint of the same", path.display())]
+    #[error("{}: it has another network ({differences}): start from a checkpoint of the same, or give its width with --start-width", path.display())]
     OtherNetwork {
         /// The file.
         path: PathBuf,

@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long)]
     pub resume: bool,
 
-    /// Start from the weights and groups of another training of the same network: its checkpoint, or its model (MODEL.flgc)
+    /// Start from the weights and groups of another training of the same network, or of a narrower one: its checkpoint, or its model (MODEL.flgc)
     #[arg(long, value_name = "FILE")]
     pub start_from: Option<PathBuf>,
 
@@ -258,14 +258,10 @@ impl Args {
         )?;
         expect(mean.iter().all(|mean| mean.is_finite()), format!("--mean: found {mean:?}, expected finite numbers"))?;
         expect(self.width <= MAX_WIDTH, format!("--width: found {}, expected at most {MAX_WIDTH}", self.width))?;
-        expect(
-            self.start_width.is_none_or(|start| start <= self.width),
-            format!(
-                "--start-width: found {}, expected at most the {} of --width",
-                self.start_width.unwrap_or(0.0),
-                self.width
-            ),
-        )?;
+        if let Some(start) = self.start_width {
+            let message = format!("--start-width: found {start}, expected at most the {} of --width", self.width);
+            expect(start <= self.width, message)?;
+        }
         let groups = self.groups.get();
         expect(groups <= 65_535, format!("--groups: found {groups}, expected at most 65535"))?;
         let (h, w) = (data.train.height(), data.train.width());
@@ -341,7 +337,7 @@ impl Args {
             train_data: data.train.fingerprint(),
             test_data: data.test.fingerprint(),
             from: self.start_from.as_deref().map(fingerprint).transpose()?,
-            from_width: self.start_width,
+            from_width: self.start_width.filter(|&width| width != self.width),
         })
     }
 }

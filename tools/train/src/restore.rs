@@ -18,7 +18,7 @@ pub enum RestoreError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// It has another network.
-    #[error("{}: it has another network ({layer}: found {found}, expected {expected}): start from a model that was trained with the same --conv, --groups and --width", path.display())]
+    #[error("{}: it has another network ({layer}: found {found}, expected {expected}): start from a model that was trained with the same --conv, --groups and --width, or give its width with --start-width", path.display())]
     OtherNetwork {
         /// The file.
         path: PathBuf,
@@ -251,8 +251,8 @@ mod tests {
                 let mean = sums[0][0] / count as f64;
                 let variance = sums[0][1] / count as f64 - mean * mean;
                 let off = [f64::from(unit.norm.mean[0]) - mean, f64::from(unit.norm.variance[0]) - variance];
-                assert!(off[0].abs() <= 1e-2 * variance.sqrt() + 1e-4, "{conv}: {}: mean {off:?}", unit.name);
-                assert!(off[1].abs() <= 1e-2 * variance + 1e-6, "{conv}: {}: variance {off:?}", unit.name);
+                assert!(off[0].abs() <= 5e-2 * variance.sqrt() + 1e-4, "{conv}: {}: mean {off:?}", unit.name);
+                assert!(off[1].abs() <= 5e-2 * variance + 1e-6, "{conv}: {}: variance {off:?}", unit.name);
             }
             for (mine, theirs) in network.assignments().zip(other.assignments()) {
                 assert_eq!(mine, theirs);

@@ -70,10 +70,14 @@ pub enum TrainError {
     #[error(transparent)]
     Restore(#[from] RestoreError),
     /// The network to start from can't become as wide.
-    #[error("{}: it can't become as wide as --width: {message}", path.display())]
+    #[error("{}: it can't grow from --start-width {from} to --width {to}: {message}", path.display())]
     Widen {
         /// The checkpoint or model.
         path: PathBuf,
+        /// Its width.
+        from: f64,
+        /// The width asked for.
+        to: f64,
         /// Why.
         message: String,
     },
@@ -145,7 +149,7 @@ pub fn train(job: &Job, data: Data, note: &dyn Fn(&str)) -> Result<Vec<Epoch>, T
     Ok(state.epochs)
 }
 
-/// Brings a fresh network to where another training of it has come.
+/// Brings a fresh network to where another training of it, or of a narrower one, has come.
 fn start_from(
     from: &Path,
     settings: &Settings,
@@ -157,19 +161,30 @@ fn start_from(
     let start = narrow.as_mut().unwrap_or(network);
     if restore::is_model(from) {
         restore::restore(from, start)?;
-        let batches = plain_batches(settings, train, 1).map(|batch| batch.parts);
+        let batches = some_batches(settings, train, Augment::none(), 1).map(|batch| batch.parts);
         restore::take_statistics(start, settings.size, batches);
     } else {
         checkpoint::start_from(from, &of_start, start)?;
     }
     let Some(narrow) = narrow else { return Ok(()) };
-    widen(&narrow, network, settings.seed).map_err(|message| TrainError::Widen { path: from.to_owned(), message })
+    let widths = (of_start.width, settings.width);
+    widen(&narrow, network, settings.seed).map_err(|message| TrainError::Widen {
+        path: from.to_owned(),
+        from: widths.0,
+        to: widths.1,
+        message,
+    })
 }
 
-/// As many batches of training pictures, as they are, as decide running statistics.
-fn plain_batches(settings: &Settings, train: &Arc<Dataset>, epoch: u64) -> impl Iterator<Item = Batch> {
+/// As many batches of training pictures as decide running statistics.
+fn some_batches(
+    settings: &Settings,
+    train: &Arc<Dataset>,
+    augment: Augment,
+    epoch: u64,
+) -> impl Iterator<Item = Batch> {
     let normalise = Normalise { mean: settings.mean, std: settings.std };
-    batches::epoch(train.clone(), normalise, Augment::none(), settings.batch, settings.seed, epoch).take(RENEWAL)
+    batches::epoch(train.clone(), normalise, augment, settings.batch, settings.seed, epoch).take(RENEWAL)
 }
 
 /// The model, the figures and the page.
@@ -302,7 +317,7 @@ fn run_epoch(
     }
     let tested = average.with(network, |network| {
         if count > 0 {
-            renew_statistics(network, settings, train, epoch);
+            renew_statistics(network, settings, train, augment, epoch);
         }
         test_accuracy(network, settings, test, normalise)
     });
@@ -357,9 +372,16 @@ fn update(network: &mut MobileNet<f32>, settings: &Settings, rate: f64, step: u6
     network.refresh();
 }
 
-/// Brings the running statistics to those of weights that no step has come by, with training pictures as they are.
-fn renew_statistics(network: &mut MobileNet<f32>, settings: &Settings, train: &Arc<Dataset>, epoch: u64) {
-    for batch in plain_batches(settings, train, epoch) {
+/// Brings the running statistics to those of weights that no step has come by, with training pictures that are augmented as in training: as they are, the network
+/// knows them too well, and test pictures have other statistics.
+fn renew_statistics(
+    network: &mut MobileNet<f32>,
+    settings: &Settings,
+    train: &Arc<Dataset>,
+    augment: Augment,
+    epoch: u64,
+) {
+    for batch in some_batches(settings, train, augment, epoch) {
         network.forward(&batch.parts, settings.size, true);
     }
 }

@@ -1,5 +1,6 @@
-//! A block in single precision, whose activations and gradients are stored in 16 bits, against the same block in double precision. Rounding an output to 8 bits puts some
-//! inputs of a ReLU on the other side of its bend, so a whole network's gradients differ more the deeper it is; those of one block have to agree.
+//! A block in single precision, whose activations and gradients are stored as bf16, against the same block in double precision. Rounding an output to eight
+//! significant bits puts some inputs of a ReLU on the other side of its bend, so a whole network's gradients differ more the deeper it is; those of one block
+//! have to agree.
 
 use flgc_train::nn::{
     Act, Block, Buffers, Conv, Depthwise, Float, Kind, LANES, Param, Pointwise, Shortcut, Source, Unit, Vector,
@@ -11,12 +12,12 @@ use rand_pcg::Pcg64;
 const PARTS: usize = 2;
 
 /// A stored number.
-trait Stored<F> {
+trait Stored {
     fn of(x: f64) -> Self;
     fn f64(&self) -> f64;
 }
 
-impl Stored<f64> for f64 {
+impl Stored for f64 {
     fn of(x: f64) -> Self {
         x
     }
@@ -25,7 +26,7 @@ impl Stored<f64> for f64 {
     }
 }
 
-impl Stored<f32> for half::bf16 {
+impl Stored for half::bf16 {
     fn of(x: f64) -> Self {
         Self::from_f64(x)
     }
@@ -34,22 +35,25 @@ impl Stored<f32> for half::bf16 {
     }
 }
 
+/// Random numbers that both can store.
+fn numbers(rng: &mut Pcg64, count: usize, least: f64, most: f64) -> Vec<f64> {
+    (0..count).map(|_| half::bf16::from_f64(rng.random_range(least..most)).to_f64()).collect()
+}
+
 /// What a block computes, as doubles: its output, the gradient of its input, and those of everything learned.
 fn run<F: Float>([c, wide, n]: [usize; 3], stride: usize, [h, w]: [usize; 2]) -> Vec<(String, Vec<f64>)>
 where
-    <F as Vector>::Stored: Stored<F>,
+    <F as Vector>::Stored: Stored,
 {
-    let mut rng = Pcg64::seed_from_u64(11);
-    // Numbers that both can store.
-    let mut number = |least: f64, most: f64| half::bf16::from_f64(rng.random_range(least..most)).to_f64();
-    let mut list = |count: usize, least, most| (0..count).map(|_| F::of(number(least, most))).collect::<Vec<F>>();
+    let rng = &mut Pcg64::seed_from_u64(11);
     let mut unit = |name: &str, shape: [usize; 2], stride: Option<usize>| {
+        let mut list = |count, least, most| numbers(rng, count, least, most).into_iter().map(F::of).collect::<Vec<F>>();
         let [c, n] = shape;
         let mut weight = |count| Param::new(name.into(), Kind::Weight, list(count, -1.0, 1.0));
         let conv = match stride {
             Some(stride) => Conv::Depthwise(Depthwise::new(c, stride, weight(9 * c))),
             None => {
-                let scattered = |count: usize| (0..count).map(|i| i * 7 % 3).collect();
+                let scattered = |count: usize| (0..count).map(|i| i * 5 % 7 % 3).collect();
                 let groups = Assignment { groups: 3, of_channel: scattered(c), of_filter: scattered(n) };
                 Conv::Pointwise(Pointwise::fixed(weight(n * c), groups).into())
             }
@@ -68,9 +72,7 @@ where
     };
     let mut block = Block::new(expand, depthwise, project, shortcut);
     let mut act = |c: usize, h: usize, w: usize| -> Act<F> {
-        let mut part = || {
-            (0..c * h * w * LANES).map(|_| <F as Vector>::Stored::of(rng.random_range(-1.0..1.0))).collect::<Vec<_>>()
-        };
+        let mut part = || numbers(rng, c * h * w * LANES, -1.0, 1.0).into_iter().map(Stored::of).collect();
         Act { c, h, w, parts: (0..PARTS).map(|_| part()).collect() }
     };
     let (x, g) = (act(c, h, w), act(n, h.div_ceil(stride), w.div_ceil(stride)));

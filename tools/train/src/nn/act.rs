@@ -1,7 +1,10 @@
 //! Activations.
 
-use super::{Affine, Float, LANES, rows};
+use super::{Affine, Float, LANES, Vector, rows};
 use std::sync::{Mutex, PoisonError};
+
+/// An activation of a part in stored form, laid out `[c][h][w][LANES]`.
+pub type Part<F> = Vec<<F as Vector>::Stored>;
 
 /// An activation of a batch, or a gradient of one, in stored form: a vector for each part, laid out `[c][h][w][LANES]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +16,7 @@ pub struct Act<F: Float> {
     /// Columns.
     pub w: usize,
     /// The parts.
-    pub parts: Vec<Vec<F::Stored>>,
+    pub parts: Vec<Part<F>>,
 }
 
 impl<F: Float> Act<F> {
@@ -44,7 +47,7 @@ impl<'a, F: Float> Source<'a, F> {
     pub(super) fn read(&self, part: usize, channel: usize, from: usize, y: &mut [F]) {
         let x = &self.raw.parts[part][channel * self.raw.plane() + from..][..y.len()];
         match self.norm {
-            None => rows::widen(x, y),
+            None => rows::read(x, y),
             Some(norm) => rows::affine_relu(x, norm.scale[channel], norm.shift[channel], y),
         }
     }

@@ -78,7 +78,7 @@ impl<F: Float> Block<F> {
                         rows::affine_add(&raw.parts[part][of], norm.scale[channel], norm.shift[channel], &mut sum);
                     }
                 }
-                rows::narrow(&sum, out);
+                rows::round(&sum, out);
             }
             [sum, around].into_iter().for_each(|vector| buffers.give_vector(vector));
         });

@@ -1,7 +1,7 @@
 //! Depthwise 3x3 convolutions, padded by one pixel, stride 1 or 2.
 
 use super::{
-    Act, Buffers, Float, LANES, Param, Source, Sums, norm::add_sums, param::add_in_order, rows, simd::vectorised,
+    Act, Buffers, Float, LANES, Param, Part, Source, Sums, norm::add_sums, param::add_in_order, rows, simd::vectorised,
 };
 use rayon::prelude::*;
 
@@ -71,13 +71,13 @@ impl<F: Float> Depthwise<F> {
     pub fn forward(&self, x: Source<'_, F>, y: &mut Act<F>, buffers: &Buffers<F>) -> Sums {
         let (h, w, plane) = (x.raw.h, x.raw.w, y.plane());
         let columns = y.w * LANES;
-        let part = |(part, y): (usize, &mut Vec<F::Stored>)| -> Sums {
+        let part = |(part, y): (usize, &mut Part<F>)| -> Sums {
             let (mut padded, mut result) = (Padded::new(h, w, buffers), buffers.vector(plane));
             let mut sums = Sums::with_capacity(self.c);
             for (channel, y) in y.chunks_exact_mut(plane).enumerate() {
                 read(x, part, channel, &mut padded);
                 convolve(&padded.data, padded.pitch(), self.taps(channel), self.stride, columns, &mut result);
-                sums.push(rows::narrow_with_moments(&result, y));
+                sums.push(rows::round_with_moments(&result, y));
             }
             [padded.data, result].into_iter().for_each(|vector| buffers.give_vector(vector));
             sums
@@ -103,12 +103,12 @@ impl<F: Float> Depthwise<F> {
         let norm = x.norm.expect("a depthwise layer reads a norm");
         let (h, w, plane_in, plane_out) = (x.raw.h, x.raw.w, x.raw.plane(), y.plane());
         let mut apart = (self.stride != 1).then(|| buffers.take([self.c, h, w], g.parts.len()));
-        let mut targets: Vec<Option<&mut Vec<F::Stored>>> = match &mut apart {
+        let mut targets: Vec<Option<&mut Part<F>>> = match &mut apart {
             Some(dx) => dx.parts.iter_mut().map(Some).collect(),
             None => g.parts.iter().map(|_| None).collect(),
         };
         let layer = &*self;
-        let part = |((part, g), target): ((usize, &mut Vec<F::Stored>), &mut Option<&mut Vec<F::Stored>>)| {
+        let part = |((part, g), target): ((usize, &mut Part<F>), &mut Option<&mut Part<F>>)| {
             let (mut a, mut dy) = (Padded::new(h, w, buffers), Padded::new(h, w, buffers));
             let (mut row, mut d) = (buffers.vector(y.w * LANES), buffers.vector(plane_in));
             let (mut dw, mut sums) = (Vec::with_capacity(layer.c * K * K), Vec::with_capacity(layer.c));
@@ -173,7 +173,7 @@ fn read<F: Float>(x: Source<'_, F>, part: usize, channel: usize, padded: &mut Pa
 vectorised! {
     /// Each output pixel from the nine inputs around it: `x` has a border, rows are `pitch` numbers apart there and `columns` in `y`.
     fn convolve<F>(s, x: &'a [F], pitch: usize, taps: Taps<F>, stride: usize, columns: usize, y: &'a mut [F]) {
-        let per_pixel = F::vectors::<S>(&[F::zero(); LANES]).len();
+        let per_pixel = F::per_pixel::<S>();
         let (pitch, columns) = (pitch / LANES * per_pixel, columns / LANES * per_pixel);
         let (x, taps) = (F::vectors::<S>(x), taps.map(|tap| F::splat(s, tap)));
         for (row, y) in F::vectors_mut::<S>(y).chunks_exact_mut(columns).enumerate() {
@@ -198,7 +198,7 @@ vectorised! {
 vectorised! {
     /// The gradient of the taps; `dy` lies at the places of the inputs that it is centred on.
     fn weight_gradient<F>(s, x: &'a [F], dy: &'a [F], pitch: usize, stride: usize, h: usize, w: usize) -> Taps<F> {
-        let per_pixel = F::vectors::<S>(&[F::zero(); LANES]).len();
+        let per_pixel = F::per_pixel::<S>();
         let pitch = pitch / LANES * per_pixel;
         let (x, dy) = (F::vectors::<S>(x), F::vectors::<S>(dy));
         let mut sums = [F::splat(s, F::zero()); K * K];

@@ -1,6 +1,6 @@
 //! The end of a network: mean over each plane, a fully connected layer, cross-entropy.
 
-use super::{Act, Float, LANES, Param, Source, Sums, norm::add_sums, param::add_in_order, rows};
+use super::{Act, Float, LANES, Param, Part, Source, Sums, norm::add_sums, param::add_in_order, rows};
 use flgc_kernels::matmul::{Mat, MatMut, matmul, matmul_add};
 use rayon::prelude::*;
 
@@ -110,7 +110,7 @@ impl<F: Float> Head<F> {
         let (c, classes, plane) = (self.c, self.classes, x.raw.plane());
         let share = F::of(LANES as f64 / plane as f64);
         let layer = &*self;
-        let part = |(part, g): (usize, &mut Vec<F::Stored>)| {
+        let part = |(part, g): (usize, &mut Part<F>)| {
             let (by, pooled) = (&layer.by_score[part], &layer.pooled[part]);
             let by_score = Mat::new(by, classes, LANES, LANES);
             let mut dw = vec![F::zero(); classes * c];

@@ -1,8 +1,8 @@
 //! MobileNetV2 for small pictures: a 3x3 stem, blocks of expand 1x1, depthwise 3x3, project 1x1, a last 1x1, mean, fully connected.
 
 use super::{
-    Act, Block, Buffers, Conv, Depthwise, Float, Head, InputGradient, Keep, Kind, LANES, Param, Pointwise, Running,
-    Score, Shortcut, Source, Sums, Unit,
+    Act, Block, Buffers, Conv, Depthwise, Float, Head, InputGradient, Keep, Kind, LANES, Param, Part, Pointwise,
+    Running, Score, Shortcut, Source, Sums, Unit,
     groups::{Assignment, Estimator, Membership, Start},
     norm::add_sums,
     rows,
@@ -288,12 +288,12 @@ fn input<'a, F: Float>(stem: &'a Unit<F>, blocks: &'a [Block<F>]) -> Source<'a, 
 /// Turns the gradient of what is read through a norm and a ReLU into that of the norm's output; returns its sums.
 fn through_relu<F: Float>(x: Source<'_, F>, g: &mut Act<F>, buffers: &Buffers<F>) -> Sums {
     let (plane, means) = (g.plane(), x.norm.map_or(&[][..], |norm| &norm.mean));
-    let part = |(part, g): (usize, &mut Vec<F::Stored>)| -> Sums {
+    let part = |(part, g): (usize, &mut Part<F>)| -> Sums {
         let [mut a, mut d] = [(); 2].map(|()| buffers.vector(plane));
         let channels = g.chunks_exact_mut(plane).zip(x.raw.parts[part].chunks_exact(plane)).zip(means);
         let masked = channels.enumerate().map(|(channel, ((g, raw), &mean))| {
             x.read(part, channel, 0, &mut a);
-            rows::widen(g, &mut d);
+            rows::read(g, &mut d);
             rows::relu_gradient(&d, &a, raw, mean, g)
         });
         let sums = masked.collect();
@@ -317,7 +317,7 @@ fn shifts<F: Float>(pictures: &[Vec<F>], [h, w]: [usize; 2], buffers: &Buffers<F
                 let x = &x[from * w * LANES..][..w * LANES];
                 let (cut_left, cut_right) = ((1 - kx.min(1)) * LANES, kx.saturating_sub(1) * LANES);
                 let shown = w * LANES - cut_left - cut_right;
-                rows::narrow(&x[cut_right..][..shown], &mut out[cut_left..][..shown]);
+                rows::round(&x[cut_right..][..shown], &mut out[cut_left..][..shown]);
             }
         }
     });

@@ -7,7 +7,7 @@
 //!
 //! **Stored once, in 16 bits.** Only the raw outputs of convolutions are kept for the backward pass. Batch norm and ReLU are applied by whoever
 //! reads them ([`Source`]), which halves memory and memory traffic; statistics are summed while an output is in cache. For `f32` what is stored, outputs and
-//! gradients alike, is rounded to the nearest `bf16`, which halves them again: memory is what bounds a step. Weights, sums and all arithmetic stay `f32`.
+//! gradients alike, is rounded to the nearest `bf16`, which halves them again: memory is what bounds a step. Weights and arithmetic stay `f32`.
 
 mod act;
 mod block;
@@ -23,7 +23,7 @@ mod simd;
 mod unit;
 mod widen;
 
-pub use act::{Act, Buffers, Source};
+pub use act::{Act, Buffers, Part, Source};
 pub use block::{Block, Keep, Shortcut};
 pub use depthwise::Depthwise;
 pub use head::{Head, Score};

@@ -1,11 +1,11 @@
-//! Loops over rows of numbers, whole pixels of [`LANES`](super::LANES). A number of an activation is read from its stored form and rounded to it when it is written, all arithmetic is
-//! in the float type; sums are in double precision from one row to the next.
+//! Loops over rows of numbers, whole pixels of [`LANES`](super::LANES). Numbers of activations are read from their stored form and rounded to it when they are
+//! written; all arithmetic is in the float type, sums are in double precision from one row to the next.
 
 use super::simd::vectorised;
 
 vectorised! {
     /// `y = x`
-    fn widen<F>(s, x: &'a [F::Stored], y: &'a mut [F]) {
+    fn read<F>(s, x: &'a [F::Stored], y: &'a mut [F]) {
         let n = F::per_pixel::<S>();
         for (x, y) in x.as_chunks().0.iter().zip(F::vectors_mut::<S>(y).chunks_exact_mut(n)) {
             y.iter_mut().enumerate().for_each(|(v, y)| *y = F::load(s, x, v));
@@ -15,7 +15,7 @@ vectorised! {
 
 vectorised! {
     /// `y = x`
-    fn narrow<F>(s, x: &'a [F], y: &'a mut [F::Stored]) {
+    fn round<F>(s, x: &'a [F], y: &'a mut [F::Stored]) {
         let n = F::per_pixel::<S>();
         for (x, y) in F::vectors::<S>(x).chunks_exact(n).zip(y.as_chunks_mut().0) {
             x.iter().enumerate().for_each(|(v, &x)| F::store(s, x, y, v));
@@ -99,15 +99,16 @@ vectorised! {
 }
 
 vectorised! {
-    /// `y = x`; returns the sum of `x` and that of its squares.
-    fn narrow_with_moments<F>(s, x: &'a [F], y: &'a mut [F::Stored]) -> [f64; 2] {
+    /// `y = x`, rounded; returns the sum of `y` and that of its squares: statistics belong to what is stored, or a channel that hardly varies would be off by its rounding.
+    fn round_with_moments<F>(s, x: &'a [F], y: &'a mut [F::Stored]) -> [f64; 2] {
         let n = F::per_pixel::<S>();
         let (mut sum, mut squares) = (F::splat(s, F::zero()), F::splat(s, F::zero()));
         for (x, y) in F::vectors::<S>(x).chunks_exact(n).zip(y.as_chunks_mut().0) {
             for (v, &x) in x.iter().enumerate() {
                 F::store(s, x, y, v);
-                sum = F::plus(s, sum, x);
-                squares = F::fused(s, x, x, squares);
+                let y = F::load(s, y, v);
+                sum = F::plus(s, sum, y);
+                squares = F::fused(s, y, y, squares);
             }
         }
         [F::total(s, sum).f64(), F::total(s, squares).f64()]
@@ -139,10 +140,10 @@ vectorised! {
         let read = F::vectors::<S>(d).chunks_exact(n).zip(F::vectors::<S>(a).chunks_exact(n)).zip(x.as_chunks().0);
         for (((d, a), x), g) in read.zip(g.as_chunks_mut().0) {
             for (v, (&d, &a)) in d.iter().zip(a).enumerate() {
-                let value = F::where_positive(s, a, d);
-                F::store(s, value, g, v);
-                sum = F::plus(s, sum, value);
-                product = F::fused(s, value, F::minus(s, F::load(s, x, v), mean), product);
+                F::store(s, F::where_positive(s, a, d), g, v);
+                let g = F::load(s, g, v);
+                sum = F::plus(s, sum, g);
+                product = F::fused(s, g, F::minus(s, F::load(s, x, v), mean), product);
             }
         }
         [F::total(s, sum).f64(), F::total(s, product).f64()]
@@ -176,11 +177,23 @@ mod tests {
         x.truncate(48 * LANES - 4);
         x.extend([f32::INFINITY, f32::NEG_INFINITY, f32::from_bits(0x3f80_8000), f32::from_bits(0x3f81_8000)]);
         let mut y = vec![bf16::ZERO; x.len()];
-        narrow(&x, &mut y);
+        round(&x, &mut y);
         let expected: Vec<bf16> = x.iter().map(|&x| bf16::from_f32(x)).collect();
         assert_eq!(y, expected);
-        narrow(&[f32::INFINITY - f32::INFINITY; LANES], &mut y[..LANES]);
+        round(&[f32::INFINITY - f32::INFINITY; LANES], &mut y[..LANES]);
         assert!(y[..LANES].iter().all(|y| y.is_nan()), "NaN stays NaN");
+    }
+
+    #[test]
+    fn statistics_are_those_of_what_is_stored() {
+        let x = [1.003_f32; 8 * LANES];
+        let mut y = [bf16::ZERO; 8 * LANES];
+        let [sum, squares] = round_with_moments(&x, &mut y);
+        let stored = f64::from(y[0].to_f32());
+        assert_ne!(stored, f64::from(x[0]));
+        assert_eq!([sum, squares], [stored, stored * stored].map(|value| value * y.len() as f64));
+        let [sum, product] = relu_gradient(&x, &x, &y, 0.5, &mut y.clone());
+        assert_eq!([sum, product], [stored, stored * (stored - 0.5)].map(|value| value * y.len() as f64));
     }
 
     proptest! {
@@ -195,7 +208,7 @@ mod tests {
             let [gf, xf, zf] = [&g, &x, &z].map(|list| floats(list));
             let wide = |x: f32| f64::from(x);
             let mut y = vec![0.0f32; n];
-            widen(&x, &mut y);
+            read(&x, &mut y);
             prop_assert_eq!(&y, &xf);
             affine(&x, a, b, &mut y);
             for (&y, &x) in y.iter().zip(&xf) {
@@ -221,7 +234,7 @@ mod tests {
             }
             let scale = 8.0 * n as f64;
             let mut out = vec![bf16::ZERO; n];
-            let [total, squares] = narrow_with_moments(&xf, &mut out);
+            let [total, squares] = round_with_moments(&xf, &mut out);
             prop_assert_eq!(&out, &x);
             prop_assert!(close(total as f32, xf.iter().map(|&x| wide(x)).sum(), scale));
             prop_assert!(close(squares as f32, xf.iter().map(|&x| wide(x) * wide(x)).sum(), scale));
@@ -232,7 +245,7 @@ mod tests {
             // Where z is positive.
             let [total, products] = relu_gradient(&gf, &zf, &x, a, &mut out);
             let kept: Vec<f32> = gf.iter().zip(&zf).map(|(&g, &z)| if z > 0.0 { g } else { 0.0 }).collect();
-            prop_assert_eq!(floats(&out), kept.clone());
+            prop_assert_eq!(&floats(&out), &kept);
             prop_assert!(close(total as f32, kept.iter().map(|&g| wide(g)).sum(), scale));
             prop_assert!(close(products as f32, product(&kept), scale));
         }

@@ -39,21 +39,22 @@ pub trait Vector: Copy + Sized {
     }
 }
 
-/// The nearest number with 16 bits, the even one of two; infinities and the NaN of arithmetic stay what they are.
+/// The nearest number with 16 bits, the even one of two. Infinities and the NaN that arithmetic makes stay what they are; a NaN with other bits may become any
+/// number, but no computation here makes one.
 #[inline(always)]
-const fn narrow(x: f32) -> bf16 {
+const fn round(x: f32) -> bf16 {
     let bits = x.to_bits();
     bf16::from_bits((bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16)
 }
 
 /// The same number.
 #[inline(always)]
-const fn widen(x: bf16) -> f32 {
+const fn read(x: bf16) -> f32 {
     f32::from_bits((x.to_bits() as u32) << 16)
 }
 
 macro_rules! vector {
-    ($float:ty, $stored:ty, $widen:expr, $narrow:expr, $v:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $add:ident, $sub:ident, $mul_add:ident, $less:ident, $greater:ident, $select:ident, $sum:ident) => {
+    ($float:ty, $stored:ty, $read:expr, $round:expr, $v:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $add:ident, $sub:ident, $mul_add:ident, $less:ident, $greater:ident, $select:ident, $sum:ident) => {
         impl Vector for $float {
             type Stored = $stored;
             type V<S: Simd> = S::$v;
@@ -62,14 +63,14 @@ macro_rules! vector {
                 let mut vector = s.$splat(0.0);
                 let to: &mut [$float] = bytemuck::cast_slice_mut(std::slice::from_mut(&mut vector));
                 let from = &pixel[v * to.len()..][..to.len()];
-                to.iter_mut().zip(from).for_each(|(to, &from)| *to = $widen(from));
+                to.iter_mut().zip(from).for_each(|(to, &from)| *to = $read(from));
                 vector
             }
             #[inline(always)]
             fn store<S: Simd>(_: S, a: S::$v, pixel: &mut [$stored; LANES], v: usize) {
                 let from: &[$float] = bytemuck::cast_slice(std::slice::from_ref(&a));
                 let to = &mut pixel[v * from.len()..][..from.len()];
-                to.iter_mut().zip(from).for_each(|(to, &from)| *to = $narrow(from));
+                to.iter_mut().zip(from).for_each(|(to, &from)| *to = $round(from));
             }
             #[inline(always)]
             fn vectors<S: Simd>(row: &[Self]) -> &[S::$v] {
@@ -116,8 +117,8 @@ macro_rules! vector {
 vector!(
     f32,
     bf16,
-    widen,
-    narrow,
+    read,
+    round,
     f32s,
     as_simd_f32s,
     as_mut_simd_f32s,

@@ -1,8 +1,8 @@
-//! A wider network that computes the same: Net2WiderNet (Chen, Goodfellow and Shlens, ICLR 2016, arXiv:1511.05641). Each channel becomes one or more, all of them
-//! in its group; whoever reads them shares its weight out among them. The shares are random, so that the copies learn to be different.
+//! A wider network that computes the same: Net2WiderNet (Chen, Goodfellow and Shlens, ICLR 2016, arXiv:1511.05641). Each channel becomes one or more, all
+//! of them in its group; whoever reads them shares its weight out among them. The shares are random, so that the copies learn to be different.
 
 use super::{Conv, Float, Norm, Param, Pointwise, Unit, mobilenet::MobileNet};
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_pcg::Pcg64;
 
 /// Which channel each of `wide` channels is a copy of: every one of `narrow` has some.
@@ -10,12 +10,15 @@ fn sources(narrow: usize, wide: usize) -> Vec<usize> {
     (0..wide).map(|channel| channel * narrow / wide).collect()
 }
 
+/// What tells the shares from the weights of a fresh network with the same seed.
+const STREAM: u64 = 0x5a5a;
+
 /// Gives `wide` the function, groups and statistics of `narrow`. Shares are decided by `seed`.
 ///
 /// # Errors
-/// If one has layers that the other has not, a layer of `wide` has fewer channels, or its groups are not learned.
+/// If one has layers, classes or groups that the other has not, a layer of `wide` has fewer channels, or groups are not learned; `wide` may then be partly changed.
 pub fn widen<F: Float>(narrow: &MobileNet<F>, wide: &mut MobileNet<F>, seed: u64) -> Result<(), String> {
-    let mut rng = Pcg64::seed_from_u64(seed);
+    let mut rng = Pcg64::new(seed.into(), STREAM.into());
     let mut shares = |count: usize| -> Vec<f64> {
         let parts: Vec<f64> = (0..count).map(|_| rng.random_range(0.5..1.5)).collect();
         let total: f64 = parts.iter().sum();
@@ -23,8 +26,14 @@ pub fn widen<F: Float>(narrow: &MobileNet<F>, wide: &mut MobileNet<F>, seed: u64
     };
     let names = |network: &MobileNet<F>| network.units().map(|unit| unit.name.clone()).collect::<Vec<_>>();
     let (found, expected) = (names(narrow), names(wide));
-    if let Some(name) = found.iter().chain(&expected).find(|name| !(found.contains(name) && expected.contains(name))) {
-        return Err(format!("layer {name} is in one of the networks only"));
+    if let Some(name) = found.iter().find(|name| !expected.contains(name)) {
+        return Err(format!("layer {name}: found one in the narrower network, expected none as in the wider"));
+    }
+    if let Some(name) = expected.iter().find(|name| !found.contains(name)) {
+        return Err(format!("layer {name}: found none in the narrower network, expected one as in the wider"));
+    }
+    if narrow.head.classes != wide.head.classes {
+        return Err(format!("found {} classes, expected {}", narrow.head.classes, wide.head.classes));
     }
     for (from, to) in narrow.units().zip(wide.units_mut()) {
         widen_unit(from, to, &mut shares)?;
@@ -41,9 +50,9 @@ fn widen_unit<F: Float>(
     to: &mut Unit<F>,
     shares: &mut impl FnMut(usize) -> Vec<f64>,
 ) -> Result<(), String> {
-    let name = to.name.clone();
+    let name = &to.name;
     match (&from.conv, &mut to.conv) {
-        (Conv::Pointwise(from), Conv::Pointwise(to)) => widen_pointwise(&name, from, to, shares)?,
+        (Conv::Pointwise(from), Conv::Pointwise(to)) => widen_pointwise(name, from, to, shares)?,
         (Conv::Depthwise(from), Conv::Depthwise(to)) => {
             to.weight.value = rows(&from.weight.value, from.c, to.c);
         }
@@ -65,16 +74,24 @@ fn widen_pointwise<F: Float>(
     shares: &mut impl FnMut(usize) -> Vec<f64>,
 ) -> Result<(), String> {
     if to.c < from.c || to.n < from.n {
-        return Err(format!("layer {name} has {}x{} weights, fewer than {}x{}", to.n, to.c, from.n, from.c));
+        let (n, c) = (to.n, to.c);
+        return Err(format!(
+            "layer {name}: found {n} filters of {c} channels, expected at least {} of {}",
+            from.n, from.c
+        ));
     }
-    let dense = [&*from, to].iter().all(|layer| layer.assignment().groups == 1);
+    let dense = from.assignment().groups == 1 && to.assignment().groups == 1;
     match (&from.members, &mut to.members) {
-        (Some(from_members), Some(members)) => {
+        (Some(from_members), Some(members)) if from_members.groups == members.groups => {
             members.channels.value = rows(&from_members.channels.value, from.c, to.c);
             members.filters.value = rows(&from_members.filters.value, from.n, to.n);
         }
-        _ if dense => {}
-        _ => return Err(format!("layer {name} has groups that are not learned: they would be others")),
+        (None, None) if dense => {}
+        _ => {
+            return Err(format!(
+                "layer {name}: found groups that are not learned, or not as many, expected the same number of learned ones in both"
+            ));
+        }
     }
     to.weight.value = widen_weights(&from.weight, [from.n, from.c], [to.n, to.c], shares);
     Ok(())
@@ -114,6 +131,7 @@ mod tests {
         groups::{Estimator, Start},
         mobilenet::{Config, Grouping},
     };
+    use rand::SeedableRng;
 
     fn config(grouping: Grouping, width: f64) -> Config {
         Config {
@@ -161,7 +179,11 @@ mod tests {
         let dense = MobileNet::new(&config(Grouping::Dense, 1.0));
         assert!(widen(&dense, &mut wide, 1).unwrap_err().contains("not learned"));
         let wider = MobileNet::new(&config(Grouping::Flgc, 1.5));
-        assert!(widen(&wider, &mut wide, 1).unwrap_err().contains("fewer"));
+        assert!(widen(&wider, &mut wide, 1).unwrap_err().contains("expected at least"));
+        let more = MobileNet::new(&Config { groups: 4, ..config(Grouping::Flgc, 1.0) });
+        assert!(widen(&more, &mut wide, 1).unwrap_err().contains("not as many"));
+        let classes = MobileNet::new(&Config { classes: 4, ..config(Grouping::Flgc, 1.0) });
+        assert!(widen(&classes, &mut wide, 1).unwrap_err().contains("found 4 classes, expected 3"));
         let mut shuffled = MobileNet::<f64>::new(&config(Grouping::GroupShuffle, 1.3));
         let narrow = MobileNet::new(&config(Grouping::GroupShuffle, 1.0));
         assert!(widen(&narrow, &mut shuffled, 1).unwrap_err().contains("not learned"));
