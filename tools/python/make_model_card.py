@@ -103,7 +103,7 @@ MobileNetV2 for CIFAR-10, width {width}, every 1x1 convolution with eight learne
 | preprocessing | RGB, `(v / 255 - mean) / std`, mean {mean}, std {std}; stored in the file |
 | output | `{graph["outputs"][0]}`, `[1, {len(graph["labels"])}]`, before softmax |
 | classes | {", ".join(graph["labels"])} |
-| accuracy | {100 * scores["top1"]:.2f} % top-1, {100 * scores["top5"]:.2f} % top-5 on the {scores["images"]:,} test images by `flgc-run --evaluate`; the trainer's own figure in f32 is {trainings[-1][1]:.2f} % |
+| accuracy | {100 * scores["top1"]:.2f} % top-1, {100 * scores["top5"]:.2f} % top-5 on the {scores["images"]:,} test images by `flgc-run --evaluate`; the trainer's own figure, with activations in bf16, is {trainings[-1][1]:.2f} % |
 | multiply-adds | {plan["macs"]:,} for one picture: weights inside groups, padding pixels counted |
 | parameters | {plan["parameters"]:,}: weights inside groups and biases, batch norm folded |
 | steps that move data | {plan["moves"]} |
@@ -112,8 +112,8 @@ MobileNetV2 for CIFAR-10, width {width}, every 1x1 convolution with eight learne
 
 ## Training
 
-On the 50,000 training images of CIFAR-10 (as JPEG files), in one command that also evaluates the result: `models/{model.stem}.sh DATA`. SGD with momentum 0.9, batches of 128, 400 steps of warm-up and a cosine down to 0; random crops and flips.
-Each training but the first starts from the model of the one before, whose groups it keeps; where the width differs, from a wider network that computes the same. Logits start scattered and follow Adam at 0.002; the gradient passes the one-hot step at the
+On the 50,000 training images of CIFAR-10 (as JPEG files), in one command that also evaluates the result: `models/{model.stem}.sh DATA`. SGD with momentum 0.9, batches of 128, 400 steps of warm-up and a cosine down to 0, or to where averaging begins; random crops and flips.
+Each training but the first starts from the weights of the one before and keeps its groups; where the width differs, from a wider network that computes the same. Logits start scattered and follow Adam at 0.002; the gradient passes the one-hot step at the
 chosen entry. The first two trainings kept activations in f32 (commit a42ac20), later ones in bf16. On two cores of virtual machines (AMD EPYC Zen 3, later an Intel Xeon of model 207), on which other work ran part of the time.
 
 {table_of_trainings}
