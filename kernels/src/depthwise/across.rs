@@ -3,7 +3,7 @@
 
 use super::{
     Call,
-    body::{Variant, chain, chain_from, load_row},
+    body::{Variant, chain, load_row},
 };
 use crate::{activation::clamp, simd::Simd};
 use std::ops::Range;
@@ -199,7 +199,7 @@ impl<S: Variant, const N: usize> Sums<S, N> {
         for v in 0..N {
             // SAFETY: the caller's promise.
             let row = unsafe { columns::<S, N, STRIDE>(s, x, places, v) };
-            self.begun[v] = chain_from(s, self.bias, row, self.w[0]);
+            self.begun[v] = chain(s, self.bias, row, self.w[0]);
         }
     }
 
@@ -212,8 +212,8 @@ impl<S: Variant, const N: usize> Sums<S, N> {
         for v in 0..N {
             // SAFETY: the caller's promise.
             let row = unsafe { columns::<S, N, STRIDE>(s, x, places, v) };
-            self.most[v] = s.add(self.begun[v], chain(s, row, self.w[1]));
-            self.begun[v] = chain_from(s, self.bias, row, self.w[0]);
+            self.most[v] = chain(s, self.begun[v], row, self.w[1]);
+            self.begun[v] = chain(s, self.bias, row, self.w[0]);
         }
     }
 
@@ -237,14 +237,14 @@ impl<S: Variant, const N: usize> Sums<S, N> {
                     (self.most[v], columns::<S, N, STRIDE>(s, x, places, v))
                 } else {
                     let row = columns::<S, N, STRIDE>(s, x, places, v);
-                    let most = s.add(self.begun[v], chain(s, row, self.w[1]));
+                    let most = chain(s, self.begun[v], row, self.w[1]);
                     (most, columns::<S, N, STRIDE>(s, x.wrapping_add(pitch), places, v))
                 };
-                let done = s.add(most, chain(s, last, self.w[2]));
+                let done = chain(s, most, last, self.w[2]);
                 if STRIDE == 1 {
-                    self.most[v] = s.add(self.begun[v], chain(s, last, self.w[1]));
+                    self.most[v] = chain(s, self.begun[v], last, self.w[1]);
                 }
-                self.begun[v] = chain_from(s, self.bias, last, self.w[0]);
+                self.begun[v] = chain(s, self.bias, last, self.w[0]);
                 store::<S, STRIDE>(s, y.add(places.at[v]), bounds, done);
             }
         }
@@ -269,7 +269,7 @@ impl<S: Variant, const N: usize> Sums<S, N> {
                 let most = if STRIDE == 1 {
                     self.most[v]
                 } else {
-                    s.add(self.begun[v], chain(s, columns::<S, N, STRIDE>(s, x, places, v), self.w[1]))
+                    chain(s, self.begun[v], columns::<S, N, STRIDE>(s, x, places, v), self.w[1])
                 };
                 store::<S, STRIDE>(s, y.add(places.at[v]), bounds, most);
             }

@@ -348,19 +348,19 @@ impl<E: Copy> Strip<'_, E> {
             // The sums of the output rows that still lack two rows of inputs, and one.
             let mut begun = bias;
             if pad == 0 {
-                begun = chain_from(s, bias, columns::<S, MASKS>(s, x, masks), w[0]);
+                begun = chain(s, bias, columns::<S, MASKS>(s, x, masks), w[0]);
                 x = x.wrapping_add(x_pitch);
             }
             let first = columns::<S, MASKS>(s, x, masks);
             x = x.wrapping_add(x_pitch);
-            let mut most = s.add(begun, chain(s, first, w[1]));
-            begun = chain_from(s, bias, first, w[0]);
+            let mut most = chain(s, begun, first, w[1]);
+            begun = chain(s, bias, first, w[0]);
             for row in 0..whole {
                 let last = columns::<S, MASKS>(s, x, masks);
                 x = x.wrapping_add(x_pitch);
-                let done = s.add(most, chain(s, last, w[2]));
-                most = s.add(begun, chain(s, last, w[1]));
-                begun = chain_from(s, bias, last, w[0]);
+                let done = chain(s, most, last, w[2]);
+                most = chain(s, begun, last, w[1]);
+                begun = chain(s, bias, last, w[0]);
                 self.store(s, y, row * y_pitch, (channel, column), done);
             }
             if cut {
@@ -427,20 +427,20 @@ impl<E: Copy> Strip<'_, E> {
             // The sum of the output row that still lacks two rows of inputs.
             let mut begun = bias;
             if pad == 0 {
-                begun = chain_from(s, bias, every_second::<S, STRIDE, MASKS>(s, x, odd, masks), w[0]);
+                begun = chain(s, bias, every_second::<S, STRIDE, MASKS>(s, x, odd, masks), w[0]);
                 x = x.wrapping_add(x_pitch);
             }
             for row in 0..whole {
-                let most = s.add(begun, chain(s, every_second::<S, STRIDE, MASKS>(s, x, odd, masks), w[1]));
+                let most = chain(s, begun, every_second::<S, STRIDE, MASKS>(s, x, odd, masks), w[1]);
                 let last = every_second::<S, STRIDE, MASKS>(s, x.wrapping_add(x_pitch), odd, masks);
                 x = x.wrapping_add(2 * x_pitch);
-                begun = chain_from(s, bias, last, w[0]);
-                let done = s.add(most, chain(s, last, w[2]));
+                begun = chain(s, bias, last, w[0]);
+                let done = chain(s, most, last, w[2]);
                 let done = if STRIDE == DEALT { done } else { s.in_order(done) };
                 self.store(s, y, row * y_pitch, (channel, column), done);
             }
             if cut {
-                let most = s.add(begun, chain(s, every_second::<S, STRIDE, MASKS>(s, x, odd, masks), w[1]));
+                let most = chain(s, begun, every_second::<S, STRIDE, MASKS>(s, x, odd, masks), w[1]);
                 let most = if STRIDE == DEALT { most } else { s.in_order(most) };
                 self.store(s, y, whole * y_pitch, (channel, column), most);
             }
@@ -515,13 +515,9 @@ pub(super) unsafe fn load_row<S: Simd>(s: S, w: *const f32) -> [S::V; 3] {
     unsafe { [s.splat(*w), s.splat(*w.add(1)), s.splat(*w.add(2))] }
 }
 
+/// `start` and a row's products.
 #[inline(always)]
-pub(super) fn chain<S: Simd>(s: S, x: [S::V; 3], w: [S::V; 3]) -> S::V {
-    s.fma(x[2], w[2], s.fma(x[1], w[1], s.mul(x[0], w[0])))
-}
-
-#[inline(always)]
-pub(super) fn chain_from<S: Simd>(s: S, start: S::V, x: [S::V; 3], w: [S::V; 3]) -> S::V {
+pub(super) fn chain<S: Simd>(s: S, start: S::V, x: [S::V; 3], w: [S::V; 3]) -> S::V {
     s.fma(x[2], w[2], s.fma(x[1], w[1], s.fma(x[0], w[0], start)))
 }
 

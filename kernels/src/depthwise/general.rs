@@ -29,17 +29,10 @@ pub(super) unsafe fn any<S: Simd, const STRIDE: usize>(s: S, call: &Call, weight
                         (row * call.window.stride[0] + i * call.window.dilation[0]).wrapping_sub(call.window.pad[0]);
                     if at < call.input.height {
                         // SAFETY: row `at` of the input, row `i` of the window.
-                        sum = unsafe {
-                            add_row::<S, STRIDE>(
-                                s,
-                                call,
-                                x.add(at * call.input.pitch),
-                                w.add(i * k_w),
-                                column,
-                                sum,
-                                i == 0,
-                            )
-                        };
+                        unsafe {
+                            let (x, w) = (x.add(at * call.input.pitch), w.add(i * k_w));
+                            sum = add_row::<S, STRIDE>(s, call, x, w, column, sum);
+                        }
                     }
                 }
                 let at = row * call.output.pitch + column;
@@ -50,7 +43,7 @@ pub(super) unsafe fn any<S: Simd, const STRIDE: usize>(s: S, call: &Call, weight
     }
 }
 
-/// `sum` and one row of the window; the `first` row's products continue the sum, another's are summed on their own before.
+/// `sum` and the products of one row of the window.
 ///
 /// # Safety
 /// `x` is a row of the input, `w` a row of weights.
@@ -61,18 +54,16 @@ unsafe fn add_row<S: Simd, const STRIDE: usize>(
     x: *const f32,
     w: *const f32,
     column: usize,
-    sum: S::V,
-    first: bool,
+    mut sum: S::V,
 ) -> S::V {
-    let mut chain = sum;
     for j in 0..call.window.kernel[1] {
         let left =
             (column * call.window.stride[1] + j * call.window.dilation[1]) as isize - call.window.pad[1] as isize;
         // SAFETY: the caller's promise.
         let (weight, inputs) = unsafe { (s.splat(*w.add(j)), columns::<S, STRIDE>(s, call, x, left)) };
-        chain = if first || j > 0 { s.fma(inputs, weight, chain) } else { s.mul(inputs, weight) };
+        sum = s.fma(inputs, weight, sum);
     }
-    if first { chain } else { s.add(sum, chain) }
+    sum
 }
 
 /// The inputs of a vector of outputs, the first in column `left`; zero outside the row.

@@ -36,10 +36,12 @@ fn from<const BY: i32>(mask: __mmask16, low: __m512, high: __m512) -> __m512 {
     _mm512_castsi512_ps(_mm512_maskz_alignr_epi32::<BY>(mask, high, low))
 }
 
+/// `start`, and in these lanes a row's products.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn chain(x: [__m512; 3], w: [__m512; 3]) -> __m512 {
-    _mm512_fmadd_ps(x[2], w[2], _mm512_fmadd_ps(x[1], w[1], _mm512_mul_ps(x[0], w[0])))
+fn chain(start: __m512, x: [__m512; 3], w: [__m512; 3], rows: __mmask16) -> __m512 {
+    let add = |sum, tap: usize| _mm512_mask3_fmadd_ps(x[tap], w[tap], sum, rows);
+    add(add(add(start, 0), 1), 2)
 }
 
 /// The sums of vector `V` of a plane, from it and those before and behind it.
@@ -53,12 +55,8 @@ fn sums<const V: usize>([before, here, behind]: [__m512; 3], w: &[[__m512; 3]; 3
     // Rows outside the image are left out: the one above the first seven pixels, and the one below the last seven.
     let has_above: __mmask16 = if V == 0 { !0x7F } else { !0 };
     let has_below: __mmask16 = if V == 2 { 0x3FF } else { !0 };
-    let mut sum = bias;
-    for (&x, &w) in above.iter().zip(&w[0]) {
-        sum = _mm512_mask3_fmadd_ps(x, w, sum, has_above);
-    }
-    let sum = _mm512_add_ps(sum, chain(row, w[1]));
-    _mm512_mask_add_ps(sum, has_below, sum, chain(below, w[2]))
+    let sum = chain(bias, above, w[0], has_above);
+    chain(chain(sum, row, w[1], !0), below, w[2], has_below)
 }
 
 /// # Safety
@@ -87,11 +85,7 @@ pub(super) unsafe fn planes(call: &Call, weights: *const f32, arena: *mut f32, b
             }
             // The last pixel: the row below it and the column behind it are outside.
             let (above, row) = ([from::<8>(!0, c, d), from::<9>(!0, c, d), none], [from::<15>(!0, c, d), d, none]);
-            let mut sum = bias;
-            for (&x, &w) in above.iter().zip(&w[0]) {
-                sum = _mm512_fmadd_ps(x, w, sum);
-            }
-            let sum = _mm512_add_ps(sum, chain(row, w[1]));
+            let sum = chain(chain(bias, above, w[0], !0), row, w[1], !0);
             _mm512_mask_storeu_ps(y.add(48), 1, ending.apply(s, sum, channel, 0));
         }
     }
