@@ -54,7 +54,7 @@ fn depthwise(kernel: &'static depthwise::Kernel, [channels, size, k, stride]: [u
     let out = size.div_ceil(stride);
     let (input, output) = (plane(size * size), plane(out * out));
     let image = |size: usize| Image { height: size, width: size, pitch: size };
-    let mut weights = WeightsBuilder::with_capacity(0);
+    let mut weights = WeightsBuilder::expecting(0);
     let mut calls = Vec::new();
     for begin in (0..channels).step_by(16) {
         let channels = begin..channels.min(begin + 16);
@@ -80,7 +80,7 @@ fn depthwise(kernel: &'static depthwise::Kernel, [channels, size, k, stride]: [u
 /// `from` planes of `pixels` to `to` planes in `groups` equal groups; filters in tiles of at most `tile`.
 fn pointwise(kernel: &'static pointwise::Kernel, [from, to, pixels]: [usize; 3], groups: usize, tile: usize) -> Layer {
     let (stride, run) = (plane(pixels), pixels.next_multiple_of(kernel.isa.lanes()));
-    let mut weights = WeightsBuilder::with_capacity(0);
+    let mut weights = WeightsBuilder::expecting(0);
     let mut calls = Vec::new();
     let split = |all: usize, part: usize, parts: usize| part * all / parts..(part + 1) * all / parts;
     let at = |plane: usize| (16 + plane * stride) as u32;
@@ -115,7 +115,7 @@ fn direct(kernel: &'static pointwise::Kernel, [channels, size]: [usize; 2]) -> L
     let pitch = size + 1;
     let run = (size * pitch).next_multiple_of(kernel.isa.lanes());
     let stride = plane(run + 3 * pitch);
-    let mut weights = WeightsBuilder::with_capacity(0);
+    let mut weights = WeightsBuilder::expecting(0);
     let first = |plane: usize| 64 + plane * stride + pitch + 1;
     let taps = |c: usize| (0..9).map(move |tap| (first(c) + tap / 3 * pitch + tap % 3 - pitch - 1) as u32);
     let x = Planes::from((0..channels).flat_map(taps).collect::<Vec<_>>());
@@ -152,7 +152,7 @@ fn by_tiles(
     let between = |first: usize| Between { first: first as u32, place, plane: floats };
     let from = between(16 + 2 * channels * stride);
     let to = between(from.first as usize + PLACES * place);
-    let mut weights = WeightsBuilder::with_capacity(0);
+    let mut weights = WeightsBuilder::expecting(0);
     let spec = winograd::input::Spec {
         input: image,
         output: image,

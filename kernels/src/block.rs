@@ -16,7 +16,8 @@ struct Block {
 }
 
 impl Block {
-    fn new(len: usize) -> io::Result<Self> {
+    /// A block of `len` floats, of which about the first `used` will be.
+    fn new(len: usize, used: usize) -> io::Result<Self> {
         let bytes = len.checked_mul(size_of::<f32>()).ok_or(io::ErrorKind::OutOfMemory)?;
         let huge = bytes >= HUGE_PAGE;
         let slack = if huge { HUGE_PAGE } else { 0 };
@@ -24,8 +25,14 @@ impl Block {
         let skip = if huge { map.as_ptr().align_offset(HUGE_PAGE) } else { 0 };
         #[cfg(target_os = "linux")]
         if huge {
+            use memmap2::Advice;
             // Advice: without huge pages everything works, only slower.
-            let _ = map.advise(memmap2::Advice::HugePage);
+            let _ = map.advise(Advice::HugePage);
+            // The system zeroes a page as a whole: the last one is not worth that where most of it stays untouched.
+            let (last, rest) = (used * size_of::<f32>() / HUGE_PAGE * HUGE_PAGE, used * size_of::<f32>() % HUGE_PAGE);
+            if rest < HUGE_PAGE / 2 {
+                let _ = map.advise_range(Advice::NoHugePage, skip + last, HUGE_PAGE.min(map.len() - skip - last));
+            }
         }
         Ok(Self { map, skip, len })
     }
@@ -58,7 +65,7 @@ impl Arena {
     /// # Errors
     /// If the operating system does not give the memory.
     pub fn new(len: usize) -> io::Result<Self> {
-        Block::new(len).map(Self)
+        Block::new(len, len).map(Self)
     }
 
     /// Its size in floats.
@@ -120,10 +127,10 @@ pub struct WeightsBuilder {
 }
 
 impl WeightsBuilder {
-    /// A builder with room for `floats`; more costs a copy of what is there. Untouched room costs no memory.
+    /// A builder for about `floats`: it has room for twice as many, for padding and biases, which costs nothing where it stays untouched; more costs a copy of what is there.
     #[must_use]
-    pub fn with_capacity(floats: usize) -> Self {
-        Self { block: Block::new(floats), len: 0 }
+    pub fn expecting(floats: usize) -> Self {
+        Self { block: Block::new(floats.saturating_mul(2), floats), len: 0 }
     }
 
     /// Appends `len` zeros at the next multiple of [`ALIGN`], lets `write` fill them, and returns where they start.
@@ -148,7 +155,7 @@ impl WeightsBuilder {
         let end = len.checked_next_multiple_of(ALIGN).and_then(|len| begin.checked_add(len));
         let end = end.filter(|&end| u32::try_from(end).is_ok()).ok_or(io::ErrorKind::OutOfMemory)?;
         if end > block.len {
-            let mut larger = Block::new(end.max(2 * block.len))?;
+            let mut larger = Block::new(end.max(2 * block.len), end)?;
             larger.as_mut_slice()[..begin].copy_from_slice(&block.as_slice()[..begin]);
             *block = larger;
         }
@@ -173,7 +180,9 @@ mod tests {
 
     #[test]
     fn blocks_are_zeroed_and_aligned() {
-        for len in [0, 1, 1000, HUGE_PAGE] {
+        // The last ones end a float or so before and behind a huge page, and in the middle of one.
+        let huge = HUGE_PAGE / size_of::<f32>();
+        for len in [0, 1, 1000, huge - 1, huge, huge + 1, huge * 3 / 2, 4 * huge] {
             let arena = Arena::new(len).unwrap();
             assert_eq!(arena.as_slice().len(), len);
             assert_eq!(arena.as_slice().as_ptr().align_offset(64), 0);
@@ -185,8 +194,8 @@ mod tests {
     #[test]
     fn weights_start_at_multiples_of_the_alignment() {
         // With and without growing.
-        for capacity in [0, 20, 100] {
-            let mut builder = WeightsBuilder::with_capacity(capacity);
+        for expected in [0, 20, 100] {
+            let mut builder = WeightsBuilder::expecting(expected);
             assert_eq!(builder.push(&[1.0, 2.0]), 0);
             let at = builder.push_with(17, |place| {
                 assert_eq!(place, [0.0; 17]);
@@ -203,10 +212,10 @@ mod tests {
 
     #[test]
     fn weights_that_do_not_fit_are_an_error_in_the_end() {
-        let mut builder = WeightsBuilder::with_capacity(0);
+        let mut builder = WeightsBuilder::expecting(0);
         builder.push_with(usize::MAX, |_| panic!("there is no such place"));
         builder.push(&[1.0]);
         assert!(builder.finish().is_err());
-        assert!(WeightsBuilder::with_capacity(usize::MAX).finish().is_err());
+        assert!(WeightsBuilder::expecting(usize::MAX).finish().is_err());
     }
 }

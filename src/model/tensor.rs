@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
+use std::ops::{BitOr, Range};
 
 /// The type of a tensor's elements, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,11 +148,14 @@ impl<'a> TensorView<'a> {
     /// The first element that is infinite or not a number, with its index.
     #[must_use]
     pub fn first_not_finite(&self) -> Option<(usize, f32)> {
-        // Such a float has all bits of its exponent set.
+        // Such a float has all bits of its exponent set: one more in the last of them carries into the sign.
+        let words = self.bytes.as_chunks().0;
         let index = match self.dtype {
-            DType::F32 => find(self.bytes.as_chunks().0, |&bytes| !u32::from_le_bytes(bytes) & 0x7F80_0000 == 0),
-            DType::F16 => find(self.bytes.as_chunks().0, |&bytes| !u16::from_le_bytes(bytes) & 0x7C00 == 0),
-            DType::BF16 => find(self.bytes.as_chunks().0, |&bytes| !u16::from_le_bytes(bytes) & 0x7F80 == 0),
+            DType::F32 => find_negative(self.bytes.as_chunks().0, |&bytes| {
+                (i32::from_le_bytes(bytes) & 0x7F80_0000).wrapping_add(0x0080_0000)
+            }),
+            DType::F16 => find_negative(words, |&bytes| (i16::from_le_bytes(bytes) & 0x7C00).wrapping_add(0x0400)),
+            DType::BF16 => find_negative(words, |&bytes| (i16::from_le_bytes(bytes) & 0x7F80).wrapping_add(0x0080)),
             DType::U8 | DType::U16 => None,
         };
         index.map(|index| (index, self.get(index)))
@@ -185,13 +188,16 @@ impl<'a> TensorView<'a> {
     }
 }
 
-/// The index of the first element that is `wanted`. Whole blocks first, without a jump for each element.
-fn find<T>(elements: &[T], wanted: impl Fn(&T) -> bool) -> Option<usize> {
+/// The index of the first element whose number is negative. Whole blocks first, without a jump for each element.
+fn find_negative<T, N>(elements: &[T], number: impl Fn(&T) -> N) -> Option<usize>
+where
+    N: Default + PartialOrd + BitOr<Output = N>,
+{
     const BLOCK: usize = 1024;
     let blocks = elements.chunks(BLOCK).enumerate();
-    let mut found = blocks.filter(|(_, block)| block.iter().fold(false, |any, element| any | wanted(element)));
-    let (index, block) = found.next()?;
-    block.iter().position(wanted).map(|place| index * BLOCK + place)
+    let all = |block: &[T]| block.iter().fold(N::default(), |all, element| all | number(element));
+    let (index, block) = blocks.into_iter().find(|(_, block)| all(block) < N::default())?;
+    block.iter().position(|element| number(element) < N::default()).map(|place| index * BLOCK + place)
 }
 
 fn fill<T>(out: &mut [f32], from: &[T], number: impl Fn(&T) -> f32) {

@@ -21,7 +21,7 @@ mod winograd;
 
 pub use cache::Caches;
 pub use error::PlanError;
-pub use report::{GroupReport, LayerReport, Memory, Report};
+pub use report::{GroupReport, LayerReport, Membership, Memory, Report};
 pub use tune::{Tune, Tuning, TuningError};
 
 use crate::{
@@ -220,8 +220,7 @@ impl Plan {
             ));
         }
         let places = Places { dims: net.storages.clone(), layouts, base, scratch };
-        // Twice what there is: room for padding and biases, which costs nothing where it stays untouched.
-        let weights = WeightsBuilder::with_capacity(usize::try_from(2 * weights).unwrap_or(usize::MAX));
+        let weights = WeightsBuilder::expecting(usize::try_from(weights).unwrap_or(usize::MAX));
         let mut lower = Lower {
             net: &net,
             live: &live,
@@ -395,8 +394,7 @@ fn lower_all(lower: &mut Lower<'_, '_>, runs: &[fuse::Run]) -> Result<(Vec<Layer
         for index in members {
             let step = &lower.net.steps[index];
             let kernel = run.map_or_else(|| kernel.clone(), |run| lower.kernel_in_bands(run, step).to_owned());
-            let layout = &lower.places.layouts[step.storage as usize];
-            reports.push(report::layer(step, layout, kernel, index < last));
+            reports.push(report::layer(step, &lower.places.layouts, kernel, index < last));
         }
         first = last + 1;
     }

@@ -1,6 +1,6 @@
 //! What a plan consists of, for people and tools.
 
-use super::{layout::Layout, net::Kind, regroup::Step};
+use super::{layout::Layout, net::Kind, regroup::Step, value::Lane};
 use flgc_kernels::Isa;
 
 /// A plan, described.
@@ -48,12 +48,35 @@ pub struct LayerReport {
     pub macs: u64,
     /// The sizes of its groups, of convolutions with more than one.
     pub groups: Vec<GroupReport>,
+    /// Who is in which group, of convolutions with more than one, depthwise ones left out.
+    pub membership: Option<Membership>,
     /// The channel in each slot of its output, those that are not computed left out.
     pub order: Vec<u32>,
     /// Whether it only moves data.
     pub moves_data: bool,
     /// Whether it runs in bands of rows together with the next layer.
     pub fused_with_next: bool,
+}
+
+/// The members of the groups of a convolution.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// The group of each input channel.
+    pub channels: Vec<u32>,
+    /// The group of each filter.
+    pub filters: Vec<u32>,
+    /// Where each input channel lies: its storage, and its slot there.
+    places: Vec<(u32, u32)>,
+}
+
+impl Membership {
+    /// The input channels in the order in which their planes lie; of the filters, [`LayerReport::order`].
+    #[must_use]
+    pub fn channel_order(&self) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.places.len() as u32).collect();
+        order.sort_by_key(|&channel| self.places[channel as usize]);
+        order
+    }
 }
 
 /// The size of a group.
@@ -65,7 +88,7 @@ pub struct GroupReport {
     pub filters: usize,
 }
 
-pub(super) fn layer(step: &Step<'_>, layout: &Layout, kernel: String, fused_with_next: bool) -> LayerReport {
+pub(super) fn layer(step: &Step<'_>, layouts: &[Layout], kernel: String, fused_with_next: bool) -> LayerReport {
     let shape = step.output.shape;
     let [n, _, h, w] = shape.nchw().unwrap_or([1, 1, 1, 1]);
     let (macs, groups) = match &step.layer.kind {
@@ -85,8 +108,21 @@ pub(super) fn layer(step: &Step<'_>, layout: &Layout, kernel: String, fused_with
         shape: shape.to_vec(),
         macs,
         groups,
-        order: layout.channels(),
+        membership: membership(step, layouts),
+        order: layouts[step.storage as usize].channels(),
         moves_data: matches!(step.layer.kind, Kind::Move),
         fused_with_next,
     }
+}
+
+fn membership(step: &Step<'_>, layouts: &[Layout]) -> Option<Membership> {
+    let Kind::Conv(conv) = &step.layer.kind else { return None };
+    let lanes = step.inputs[0].lanes().filter(|_| conv.groups.len() > 1 && !conv.is_depthwise())?;
+    let (mut channels, mut filters) = (vec![0; lanes.len()], vec![0; conv.filters]);
+    for (index, group) in (0..).zip(conv.groups.iter()) {
+        group.channels.iter().for_each(|&channel| channels[channel as usize] = index);
+        group.filters.iter().for_each(|&filter| filters[filter as usize] = index);
+    }
+    let place = |lane: &Lane| (lane.storage, layouts[lane.storage as usize].slots[lane.channel as usize]);
+    Some(Membership { channels, filters, places: lanes.iter().map(place).collect() })
 }

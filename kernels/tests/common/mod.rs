@@ -62,7 +62,7 @@ pub(crate) fn each<K: 'static>(available: impl Iterator<Item = &'static K>, mut 
 
 /// A block of weights that holds `values` from its start.
 pub(crate) fn weights(values: &[f32]) -> Weights {
-    let mut builder = WeightsBuilder::with_capacity(values.len());
+    let mut builder = WeightsBuilder::expecting(values.len());
     builder.push(values);
     builder.finish().unwrap()
 }

@@ -8,7 +8,7 @@ use crate::plan::{
     value::{Lane, Value},
 };
 use flgc_kernels::{
-    ALIGN, Activation, Call, CallError, CallSet, Image, Planes, Window, chain, depthwise, linear, pointwise, spatial,
+    Activation, Call, CallError, CallSet, Image, Planes, Window, chain, depthwise, linear, pointwise, spatial,
 };
 use std::ops::Range;
 
@@ -318,16 +318,15 @@ impl Lower<'_, '_> {
         let images = step.inputs[0].shape[0];
         let x: Vec<Planes> = (0..images).map(|image| self.taps(step, conv, group, members, image)).collect();
         let most = self.kernels.linear.max_filters();
-        let mut rows = Rows::new(most, members.channels.len());
         for tile in choose::tiles(members.filters.len(), most) {
             let filters = &members.filters[tile];
             let outputs = Self::outputs_of(step, group, filters);
-            for (row, &f) in rows.iter_mut().zip(filters) {
-                let (source, factor) = stored.filter(group, f);
-                row.iter_mut().zip(&members.channels).for_each(|(weight, &c)| *weight = source[c] * factor);
-            }
+            let read = |f: usize, begin: usize, row: &mut [f32]| {
+                let (source, factor) = stored.filter(group, filters[f]);
+                row.iter_mut().zip(&members.channels[begin..]).for_each(|(weight, &c)| *weight = source[c] * factor);
+            };
             let bias: Vec<f32> = filters.iter().map(|&f| stored.bias(group, f)).collect();
-            self.panel(step, &x, &outputs, (&rows, &bias), calls)?;
+            self.panel(step, &x, &outputs, (read, &bias), calls)?;
         }
         Ok(())
     }
@@ -338,34 +337,34 @@ impl Lower<'_, '_> {
         let x: Vec<Planes> = self.places.elements(input).chunks(channels).map(|row| list(row.to_vec())).collect();
         let live = self.outputs(step);
         let most = self.kernels.linear.max_filters();
-        let mut rows = Rows::new(most, channels);
         for tile in choose::tiles(live.len(), most) {
             let outputs = &live[tile];
-            for (row, output) in rows.iter_mut().zip(outputs) {
-                let filter = output.channel as usize;
-                linear.weight.read(filter * channels, row);
+            let read = |f: usize, begin: usize, row: &mut [f32]| {
+                let filter = outputs[f].channel as usize;
+                linear.weight.read(filter * channels + begin, row);
                 if let Some(scale) = &linear.scale {
                     row.iter_mut().for_each(|weight| *weight *= scale[filter]);
                 }
-            }
+            };
             let bias: Vec<f32> = outputs.iter().map(|output| linear.bias[output.channel as usize]).collect();
-            self.panel(step, &x, outputs, (&rows, &bias), calls)?;
+            self.panel(step, &x, outputs, (read, &bias), calls)?;
         }
         Ok(())
     }
 
-    /// One panel of a matrix, a row for each output, times the vector `x` of each image.
+    /// One panel of a matrix, a row for each output as [`interleave`] reads them, times the vector `x` of each image.
     fn panel(
         &mut self,
         step: &Step<'_>,
         x: &[Planes],
         outputs: &[Lane],
-        (rows, bias): (&Rows, &[f32]),
+        (read, bias): (impl Fn(usize, usize, &mut [f32]), &[f32]),
         calls: &mut Calls,
     ) -> Result<(), CallError> {
         let kernel = self.kernels.linear;
         let (count, padded) = (outputs.len(), kernel.padded(outputs.len()));
-        let weights = self.weights.push_with(rows.len * padded, |packed| rows.interleave(packed, padded));
+        let len = x.first().map_or(0, |x| x.offsets().len());
+        let weights = self.weights.push_with(len * padded, |packed| interleave(packed, padded, count, read));
         let bias = self.weights.push_with(padded, |packed| packed[..count].copy_from_slice(bias));
         let acts = self.acts(step, outputs);
         for (image, x) in x.iter().enumerate() {
@@ -430,28 +429,19 @@ impl Lower<'_, '_> {
     }
 }
 
-/// Rows of weights that become a panel.
-struct Rows {
-    values: Vec<f32>,
-    len: usize,
-    /// From one row to the next: not a power of two, since rows are read side by side.
-    stride: usize,
-}
-
-impl Rows {
-    fn new(rows: usize, len: usize) -> Self {
-        let stride = len + ALIGN;
-        Self { values: vec![0.0; rows * stride], len, stride }
-    }
-
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
-        self.values.chunks_exact_mut(self.stride).map(|row| &mut row[..self.len])
-    }
-
-    /// `packed[i][f] = rows[f][i]` for the first `width` rows, a multiple of four: as many as the kernels' vectors have lanes.
-    fn interleave(&self, packed: &mut [f32], width: usize) {
-        for first in (0..width).step_by(4) {
-            let [a, b, c, d] = std::array::from_fn(|f| &self.values[(first + f) * self.stride..][..self.len]);
+/// `packed[i][f]` is element `i` of row `f`, for `rows` rows, filled up to `width`, a multiple of four: as many as the kernels' vectors have lanes. `read` writes the
+/// elements of a row from a place on.
+fn interleave(packed: &mut [f32], width: usize, rows: usize, read: impl Fn(usize, usize, &mut [f32])) {
+    /// Elements of each row that are dealt out together: what they are dealt to stays in the first cache.
+    const BLOCK: usize = 64;
+    let mut four = [[0.0; BLOCK]; 4];
+    for (block, packed) in packed.chunks_mut(width * BLOCK).enumerate() {
+        let len = packed.len() / width;
+        for first in (0..rows).step_by(4) {
+            for (row, f) in four.iter_mut().zip(first..rows) {
+                read(f, block * BLOCK, &mut row[..len]);
+            }
+            let [a, b, c, d] = &four;
             for ((((packed, a), b), c), d) in packed.chunks_exact_mut(width).zip(a).zip(b).zip(c).zip(d) {
                 packed[first..first + 4].copy_from_slice(&[*a, *b, *c, *d]);
             }

@@ -85,6 +85,10 @@ pub struct InspectArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: InspectFormat,
 
+    /// Also write one HTML page with pictures: cost by layer, groups before and after reordering, sizes of groups
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
     /// How the model would be run
     #[command(flatten)]
     pub engine: EngineArgs,

@@ -10,6 +10,7 @@ mod trace;
 use crate::{
     answers,
     cli::{BENCH, BenchArgs, InspectFormat},
+    file::replace,
     status::{Status, Stop, note},
 };
 use core_affinity::CoreId;
@@ -19,7 +20,7 @@ use noise::Noise;
 use serde::Serialize;
 use std::{
     env, fs,
-    io::{self, Read, Write},
+    io::Read,
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -306,21 +307,6 @@ fn options(args: &BenchArgs, cores: &[CoreId], pinned: bool) -> Result<Options, 
         options.threads = Threads::Pool(Arc::new(pool));
     }
     Ok(options)
-}
-
-/// Writes a file whole or not at all.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".flgc-bench-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    #[cfg(unix)]
-    {
-        // A temporary file is private; this becomes an ordinary file.
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    }
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }
 
 /// What the process of a cold start does: the first output, and a byte to say so.

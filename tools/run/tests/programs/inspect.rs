@@ -62,6 +62,68 @@ fn a_reader_may_leave_early() {
     assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
 }
 
+#[test]
+fn the_page_shows_groups_before_and_after_reordering() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("page.html");
+    assert_eq!(inspect(&[text(&reference()), "--html", text(&path)]).expect(0), inspect(&[reference()]).expect(0));
+    let html = std::fs::read_to_string(&path).unwrap();
+    for part in [
+        "<h1>cifar10-reference.flgc</h1>",
+        "1,665,280",
+        "conv6",
+        "title=\"conv6, group 7: 4 of 8 channels, 13 of 48 filters\"",
+    ] {
+        assert!(html.contains(part), "{part:?} is missing in\n{html}");
+    }
+    assert!(!html.contains("src=\"http"), "the page needs no other file");
+    let figure = html.split("<figure>").find(|figure| figure.contains("alt=\"groups of conv6")).unwrap();
+    let pictures: Vec<_> =
+        figure.split("base64,").skip(1).map(|rest| picture(rest.split('"').next().unwrap())).collect();
+    let [before, after] = &pictures[..] else { panic!("{} pictures", pictures.len()) };
+    // Of each group that has both, its channels times its filters, its channels, and the columns that they spread over.
+    let groups = |picture: &image::RgbImage| {
+        let mut columns = std::collections::BTreeMap::<_, Vec<u32>>::new();
+        for (x, _, pixel) in picture.enumerate_pixels().filter(|(.., pixel)| pixel.0 != [0xFF; 3]) {
+            columns.entry(pixel.0).or_default().push(x);
+        }
+        let mut groups: Vec<_> = columns
+            .into_values()
+            .map(|mut columns| {
+                let weights = columns.len();
+                columns.sort_unstable();
+                columns.dedup();
+                (weights, columns.len(), (columns[columns.len() - 1] - columns[0] + 1) as usize)
+            })
+            .collect();
+        groups.sort_unstable();
+        groups
+    };
+    // From the model's card; in memory the channels of each lie side by side.
+    assert_eq!(groups(after), [(7, 1, 1), (8, 1, 1), (12, 2, 2), (52, 4, 4)]);
+    let sizes =
+        |groups: Vec<(usize, usize, usize)>| groups.into_iter().map(|(weights, channels, _)| (weights, channels));
+    assert!(sizes(groups(before)).eq(sizes(groups(after))));
+    assert!(groups(before).iter().any(|&(_, channels, over)| channels < over), "the groups were learned");
+}
+
+/// The picture in base64.
+fn picture(text: &str) -> image::RgbImage {
+    let png = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, text).unwrap();
+    image::load_from_memory(&png).unwrap().into_rgb8()
+}
+
+#[test]
+fn a_page_that_can_not_be_written_leaves_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing/page.html");
+    inspect(&[text(&reference()), "--html", text(&missing)]).expect_error(2, &["page.html: No such file"]);
+    let old = folder.path().join("old.html");
+    std::fs::write(&old, "old").unwrap();
+    inspect(&["missing.flgc", "--html", text(&old)]).expect_error(2, &["missing.flgc"]);
+    assert_eq!(std::fs::read_to_string(&old).unwrap(), "old");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_one_error() {

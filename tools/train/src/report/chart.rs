@@ -3,7 +3,7 @@
 //! They are drawn at twice the size they are shown at, since plotters rounds to whole pixels. Without fonts plotters only
 //! guesses how wide a text is, so the areas of the labels are set by hand and legends and titles are left to HTML.
 
-use super::html::Text;
+use flgc_run::page::{GROUPS, Text};
 use plotters::{
     coord::{
         Shift,
@@ -19,19 +19,6 @@ use std::{
 
 /// Colours of series: blue and vermilion, which everybody can tell apart (Okabe and Ito).
 pub(super) const SERIES: [RGBColor; 2] = [RGBColor(0x00, 0x72, 0xb2), RGBColor(0xd5, 0x5e, 0x00)];
-
-/// Colours of groups, from the start again if there are more ("muted" of Paul Tol, for the colour-blind too).
-pub(super) const GROUPS: [RGBColor; 9] = [
-    RGBColor(0x33, 0x22, 0x88),
-    RGBColor(0x88, 0xcc, 0xee),
-    RGBColor(0x44, 0xaa, 0x99),
-    RGBColor(0xdd, 0xcc, 0x77),
-    RGBColor(0xcc, 0x66, 0x77),
-    RGBColor(0x11, 0x77, 0x33),
-    RGBColor(0xaa, 0x44, 0x99),
-    RGBColor(0x99, 0x99, 0x33),
-    RGBColor(0x88, 0x22, 0x55),
-];
 
 const INK: RGBColor = RGBColor(0x44, 0x44, 0x44);
 const GRID: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
@@ -165,7 +152,8 @@ pub(super) fn stack(title: &str, epochs: &[f64], sizes: &[&[usize]]) -> io::Resu
             }
             let (first, last) = (points[0].0, points[points.len() - 1].0);
             let area = points.iter().copied().chain([(last, 0.0), (first, 0.0)]).collect::<Vec<_>>();
-            let color = GROUPS[group % GROUPS.len()];
+            let [r, g, b] = GROUPS[group % GROUPS.len()];
+            let color = RGBColor(r, g, b);
             chart.draw_series([Polygon::new(area, color.filled())]).map_err(other)?;
             if group + 1 < groups {
                 chart.draw_series([PathElement::new(points, WHITE.stroke_width(2))]).map_err(other)?;

@@ -7,9 +7,9 @@ mod csv;
 mod html;
 
 use crate::metrics::Epoch;
+use flgc_run::file;
 use std::{
-    fs,
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -67,22 +67,7 @@ pub fn write_curve(path: impl AsRef<Path>, epochs: &[Epoch]) -> Result<(), Repor
 }
 
 fn replace(path: &Path, content: impl FnOnce() -> io::Result<Vec<u8>>) -> Result<(), ReportError> {
-    let write = || {
-        let content = content()?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        {
-            // A temporary file is private, this becomes an ordinary one: the umask has the last word.
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(fs::Permissions::from_mode(0o666));
-        }
-        let mut file = builder.prefix(".flgc-train-").tempfile_in(folder)?;
-        file.write_all(&content)?;
-        // A disk may tell only now that it is full.
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|source| ReportError { path: path.into(), source })
+    content()
+        .and_then(|content| file::replace(path, &content))
+        .map_err(|source| ReportError { path: path.into(), source })
 }

@@ -1,8 +1,11 @@
 //! What a plan consists of: `flgc-inspect MODEL`.
 
+mod html;
+
 use crate::{
     answers,
     cli::{InspectArgs, InspectFormat},
+    file,
     status::{Status, Stop, printable},
 };
 use flgc::{
@@ -24,6 +27,11 @@ pub fn run(args: &InspectArgs) -> Result<Status, Stop> {
     let options = args.engine.options()?;
     let model = Model::open(&args.model)?;
     let plan = Plan::new(&model, &options)?;
+    if let Some(path) = &args.html {
+        let title = args.model.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        file::replace(path, html::page(&title, plan.report()).as_bytes())
+            .map_err(|error| Stop::output(path.display(), &error))?;
+    }
     let text = match args.format {
         InspectFormat::Text => text(model.graph(), &plan),
         InspectFormat::Json => json(plan.report()),
@@ -95,8 +103,16 @@ fn text(graph: &Graph, plan: &Plan) -> String {
     text.push('\n');
     text += &layers(&report.layers);
     text.push('\n');
+    for (name, value) in figures(report) {
+        let _ = writeln!(text, "{name:26}{value:>15}");
+    }
+    text + &orders(&report.layers)
+}
+
+/// What a plan comes to as a whole.
+fn figures(report: &Report) -> [(&'static str, String); 7] {
     let memory = report.memory;
-    for (name, value) in [
+    [
         ("steps", report.steps.to_string()),
         ("steps that only move data", report.moves.to_string()),
         ("multiply-adds", thousands(report.macs)),
@@ -104,10 +120,11 @@ fn text(graph: &Graph, plan: &Plan) -> String {
         ("bytes of packed weights", thousands(memory.weights)),
         ("bytes of activations", thousands(memory.arena)),
         ("bytes of the model file", thousands(memory.mapped)),
-    ] {
-        let _ = writeln!(text, "{name:26}{value:>15}");
-    }
-    text + &orders(&report.layers)
+    ]
+}
+
+fn shape(layer: &LayerReport) -> String {
+    layer.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
 }
 
 fn describe(port: &Port) -> String {
@@ -157,7 +174,7 @@ fn layers(layers: &[LayerReport]) -> String {
             printable(&layer.name),
             layer.op.to_owned(),
             layer.kernel.clone(),
-            layer.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x"),
+            shape(layer),
             thousands(layer.macs),
             if layer.moves_data { "yes" } else { "" }.to_owned(),
             if layer.fused_with_next { "with next" } else { "" }.to_owned(),
