@@ -127,7 +127,8 @@ pub struct WeightsBuilder {
 }
 
 impl WeightsBuilder {
-    /// A builder for about `floats`: it has room for twice as many, for padding and biases, which costs nothing where it stays untouched; more costs a copy of what is there.
+    /// A builder for about `floats`. It has room for twice as many, for padding and biases, which costs nothing where it stays untouched; more costs a copy of
+    /// what is there.
     #[must_use]
     pub fn expecting(floats: usize) -> Self {
         Self { block: Block::new(floats.saturating_mul(2), floats), len: 0 }
@@ -155,7 +156,8 @@ impl WeightsBuilder {
         let end = len.checked_next_multiple_of(ALIGN).and_then(|len| begin.checked_add(len));
         let end = end.filter(|&end| u32::try_from(end).is_ok()).ok_or(io::ErrorKind::OutOfMemory)?;
         if end > block.len {
-            let mut larger = Block::new(end.max(2 * block.len), end)?;
+            let room = end.max(2 * block.len);
+            let mut larger = Block::new(room, room)?;
             larger.as_mut_slice()[..begin].copy_from_slice(&block.as_slice()[..begin]);
             *block = larger;
         }

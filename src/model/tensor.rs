@@ -205,3 +205,42 @@ fn fill<T>(out: &mut [f32], from: &[T], number: impl Fn(&T) -> f32) {
         *out = number(from);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_that_is_not_finite() {
+        // Bits of finite numbers, then of others: infinities, NaN with the first and with the last bit of its fraction.
+        let cases: [(DType, &[u32], &[u32]); 3] = [
+            (
+                DType::F32,
+                &[0, 1, 1 << 31, 0x7F7F_FFFF, 0xFF7F_FFFF],
+                &[0x7F80_0000, 0xFF80_0000, 0x7FC0_0000, 0xFF80_0001],
+            ),
+            (DType::F16, &[0, 1, 1 << 15, 0x7BFF, 0xFBFF], &[0x7C00, 0xFC00, 0x7E00, 0xFC01]),
+            (DType::BF16, &[0, 1, 1 << 15, 0x7F7F, 0xFF7F], &[0x7F80, 0xFF80, 0x7FC0, 0xFF81]),
+        ];
+        for (dtype, finite, others) in cases {
+            let mut bits: Vec<u32> = finite.iter().copied().cycle().take(3000).collect();
+            let first = |bits: &[u32]| {
+                let bytes: Vec<u8> = bits.iter().flat_map(|x| x.to_le_bytes()[..dtype.bytes()].to_vec()).collect();
+                TensorView { dtype, shape: &[3000], bytes: &bytes }
+                    .first_not_finite()
+                    .map(|(index, x)| (index, x.is_finite()))
+            };
+            assert_eq!(first(&bits), None, "{dtype:?}");
+            for &other in others {
+                for at in [2999, 1024, 1023, 0] {
+                    let before = std::mem::replace(&mut bits[at], other);
+                    assert_eq!(first(&bits), Some((at, false)), "{dtype:?} {other:x}");
+                    bits[at] = before;
+                }
+                (bits[1500], bits[2500]) = (other, other);
+                assert_eq!(first(&bits), Some((1500, false)), "{dtype:?} {other:x}");
+                (bits[1500], bits[2500]) = (0, 0);
+            }
+        }
+    }
+}

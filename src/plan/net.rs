@@ -108,6 +108,11 @@ impl Groups {
         self.begins.len() - 1
     }
 
+    /// Whether every filter sees exactly one channel.
+    pub(super) fn are_of_one_channel(&self) -> bool {
+        self.of_one_channel
+    }
+
     pub(super) fn get(&self, group: usize) -> Group<'_> {
         let ([channel, filter, start], [channels_end, filters_end, _]) = (self.begins[group], self.begins[group + 1]);
         Group { channels: &self.channels[channel..channels_end], filters: &self.filters[filter..filters_end], start }
@@ -149,7 +154,7 @@ impl Conv<'_> {
 
     /// Whether every filter sees exactly one channel, through a kernel larger than one pixel.
     pub(super) fn is_depthwise(&self) -> bool {
-        self.taps() > 1 && self.groups.of_one_channel
+        self.taps() > 1 && self.groups.are_of_one_channel()
     }
 
     /// What the stored weights of a filter are multiplied by.

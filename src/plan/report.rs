@@ -48,7 +48,7 @@ pub struct LayerReport {
     pub macs: u64,
     /// The sizes of its groups, of convolutions with more than one.
     pub groups: Vec<GroupReport>,
-    /// Who is in which group, of convolutions with more than one, depthwise ones left out.
+    /// Who is in which group, of convolutions with more than one, those of one channel each left out, as depthwise ones are.
     pub membership: Option<Membership>,
     /// The channel in each slot of its output, those that are not computed left out.
     pub order: Vec<u32>,
@@ -70,7 +70,7 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// The input channels in the order in which their planes lie; of the filters, [`LayerReport::order`].
+    /// The input channels in the order in which their planes lie, storage by storage; of the filters, [`LayerReport::order`].
     #[must_use]
     pub fn channel_order(&self) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.places.len() as u32).collect();
@@ -117,7 +117,7 @@ pub(super) fn layer(step: &Step<'_>, layouts: &[Layout], kernel: String, fused_w
 
 fn membership(step: &Step<'_>, layouts: &[Layout]) -> Option<Membership> {
     let Kind::Conv(conv) = &step.layer.kind else { return None };
-    let lanes = step.inputs[0].lanes().filter(|_| conv.groups.len() > 1 && !conv.is_depthwise())?;
+    let lanes = step.inputs[0].lanes().filter(|_| conv.groups.len() > 1 && !conv.groups.are_of_one_channel())?;
     let (mut channels, mut filters) = (vec![0; lanes.len()], vec![0; conv.filters]);
     for (index, group) in (0..).zip(conv.groups.iter()) {
         group.channels.iter().for_each(|&channel| channels[channel as usize] = index);

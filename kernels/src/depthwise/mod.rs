@@ -2,9 +2,9 @@
 //! lanes along the columns.
 //!
 //! Planes have no border: what lies outside the image counts as zero, whatever is there; a row narrower than a vector is read up to a vector. A row of at
-//! least one vector is written exactly; the vector of a narrower row overruns it, and the next row overwrites that. Every variant sums in the same order: in one
-//! chain of multiply-adds from the bias on, row by row of the window, columns in order; 5x5 windows of stride one or two column by column, rows in order. Rows outside the
-//! image are left out.
+//! least one vector is written exactly; the vector of a narrower row overruns it, and the next row overwrites that. Every variant sums in the same order, in
+//! one chain of multiply-adds from the bias on: row by row of the window, columns in order; 5x5 windows of stride one or two column by column, rows in order.
+//! Rows outside the image are left out.
 
 mod across;
 #[cfg(target_arch = "x86_64")]

@@ -6,12 +6,18 @@ use std::{
     path::Path,
 };
 
-/// Writes `bytes` beside the file at `path` and then takes its place: whatever fails, the old one stays.
+/// Writes `bytes` to a temporary file beside `path`, which then takes its place: whatever fails, the old file stays. What is there and is no file, as a pipe or
+/// `/dev/stdout`, is written to.
 ///
 /// # Errors
 /// If it can't be written.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Through links, so that they stay.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&target).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return fs::File::options().write(true).open(path)?.write_all(bytes);
+    }
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
@@ -23,6 +29,6 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     // A disk may tell only now that it is full.
     file.as_file().sync_all()?;
-    file.persist(path)?;
+    file.persist(&target)?;
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Tensors as `.npy` files: little-endian f32 in C order.
 
+use crate::file;
 use std::{
-    fs::{self, File},
-    io::{self, BufReader, BufWriter, Read, Write},
+    fs::File,
+    io::{self, BufReader, Read},
     path::Path,
 };
 
@@ -153,34 +154,15 @@ fn parse_shape(text: &str) -> Option<Vec<usize>> {
     dims.split(',').map(|dim| dim.trim().parse().ok()).collect()
 }
 
-/// Writes a tensor: to a temporary file beside `path`, which is then renamed. What is there and is no file, as a pipe or `/dev/stdout`, is written to.
+/// Writes a tensor as [`file::replace`] does.
 ///
 /// # Errors
 /// If it can't be written; a file at `path` is then as it was.
 pub fn write(path: &Path, shape: &[usize], data: &[f32]) -> io::Result<()> {
-    // Through links, so that they stay.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if fs::metadata(&target).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
-        let mut file = BufWriter::new(File::options().write(true).open(path)?);
-        encode(&mut file, shape, data)?;
-        return file.flush();
-    }
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        // A temporary file is private, this becomes an ordinary one: the umask has the last word.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut file = BufWriter::new(builder.prefix(".flgc-run-").tempfile_in(folder)?);
-    encode(&mut file, shape, data)?;
-    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.persist(&target)?;
-    Ok(())
+    file::replace(path, &encode(shape, data))
 }
 
-fn encode(file: &mut impl Write, shape: &[usize], data: &[f32]) -> io::Result<()> {
+fn encode(shape: &[usize], data: &[f32]) -> Vec<u8> {
     let dims: String = shape.iter().map(|dim| format!("{dim}, ")).collect();
     let dims = if shape.len() == 1 { dims.trim_end() } else { dims.trim_end_matches(", ") };
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({dims}), }}");
@@ -188,11 +170,12 @@ fn encode(file: &mut impl Write, shape: &[usize], data: &[f32]) -> io::Result<()
     let unaligned = MAGIC.len() + 4 + header.len() + 1;
     header += &" ".repeat(unaligned.next_multiple_of(ALIGN) - unaligned);
     header.push('\n');
-    file.write_all(MAGIC)?;
-    file.write_all(&[1, 0])?;
-    file.write_all(&(header.len() as u16).to_le_bytes())?;
-    file.write_all(header.as_bytes())?;
-    data.iter().try_for_each(|value| file.write_all(&value.to_le_bytes()))
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend([1, 0]);
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(data.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
 }
 
 #[cfg(test)]
@@ -216,7 +199,7 @@ mod tests {
             write(&path, &shape, &data).unwrap();
             assert_eq!(read(&path).unwrap(), Array { shape, data });
         }
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
     }
 
     #[test]
@@ -224,8 +207,7 @@ mod tests {
         use npyz::WriterBuilder;
         for shape in [vec![], vec![24], vec![2, 3, 4], vec![1, 3, 8, 1]] {
             let data: Vec<f32> = (0..shape.iter().product()).map(|i| i as f32 * 0.1 - 1.0).collect();
-            let mut ours = Vec::new();
-            encode(&mut ours, &shape, &data).unwrap();
+            let ours = encode(&shape, &data);
             let file = npyz::NpyFile::new(&ours[..]).unwrap();
             let dims: Vec<u64> = shape.iter().map(|&dim| dim as u64).collect();
             assert_eq!(file.shape(), dims);

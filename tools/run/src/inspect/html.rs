@@ -12,6 +12,10 @@ use image::{
     codecs::png::{CompressionType, FilterType, PngEncoder},
 };
 
+/// Most groups of a layer that is drawn, and most pairs of a channel and a filter.
+const MOST_GROUPS: usize = 64;
+const MOST_PIXELS: u64 = 1 << 24;
+
 /// The page of a plan.
 pub(super) fn page(title: &str, report: &Report) -> String {
     let isa = ("instruction set", report.isa.to_string());
@@ -51,15 +55,24 @@ fn costs(report: &Report) -> String {
 
 /// The layers with groups: sizes, and who is in which one.
 fn groups(layers: &[LayerReport]) -> String {
-    let grouped: Vec<(&LayerReport, &Membership)> = layers
-        .iter()
-        .filter_map(|layer| Some((layer, layer.membership.as_ref()?)))
-        .filter(|(l, _)| !l.order.is_empty())
-        .collect();
-    let most = grouped.iter().map(|(layer, _)| layer.groups.len()).max().unwrap_or(0);
-    if most == 0 {
-        return String::new();
+    let read = layers.iter().filter(|layer| !layer.order.is_empty());
+    let grouped = read.filter_map(|layer| Some((layer, layer.membership.as_ref()?)));
+    let (grouped, large): (Vec<_>, Vec<_>) = grouped.partition(|(layer, membership)| {
+        let pixels = membership.channels.len() as u64 * membership.filters.len() as u64;
+        layer.groups.len() <= MOST_GROUPS && pixels <= MOST_PIXELS
+    });
+    let mut html = String::new();
+    if !grouped.is_empty() {
+        html += &drawn(&grouped);
     }
+    if !large.is_empty() {
+        let names = large.iter().map(|(layer, _)| format!("{} ({} groups)", Text(&layer.name), layer.groups.len()));
+        html += &format!("<p>Too large to draw: {}</p>\n", names.collect::<Vec<_>>().join(", "));
+    }
+    html
+}
+
+fn drawn(grouped: &[(&LayerReport, &Membership)]) -> String {
     let lists: Vec<[Vec<usize>; 2]> = grouped
         .iter()
         .map(|(layer, _)| {
@@ -75,9 +88,14 @@ fn groups(layers: &[LayerReport]) -> String {
     html += "<h2>Groups before and after reordering</h2>\n<p class=\"soft\">The weights of a layer: a column for each channel, \
         a row for each filter, coloured where both are in the same group; what is white is zero and not computed. Left in \
         the order of the model, right in the order in which their planes lie in memory: there the channels of a group come \
-        side by side, while filters lie as the next layer wants its channels, and those that nothing reads are left out.</p>\n<p>";
-    for group in 0..most.min(GROUPS.len()) {
-        html += &key(GROUPS[group], &format!("group {group}"));
+        side by side, unless another reader of theirs with more work wants another order. Filters lie as the next layer wants \
+        its channels; those that nothing reads are left out.</p>\n<p>";
+    let most = grouped.iter().map(|(layer, _)| layer.groups.len()).max().unwrap_or(0);
+    for (group, color) in GROUPS.into_iter().enumerate().take(most) {
+        html += &key(color, &format!("group {group}"));
+    }
+    if most > GROUPS.len() {
+        html += "then the colours begin again";
     }
     html += "</p>\n<div class=\"grid\">\n";
     for (layer, membership) in grouped {

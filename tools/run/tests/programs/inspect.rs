@@ -76,7 +76,7 @@ fn the_page_shows_groups_before_and_after_reordering() {
     ] {
         assert!(html.contains(part), "{part:?} is missing in\n{html}");
     }
-    assert!(!html.contains("src=\"http"), "the page needs no other file");
+    assert_is_alone(&html);
     let figure = html.split("<figure>").find(|figure| figure.contains("alt=\"groups of conv6")).unwrap();
     let pictures: Vec<_> =
         figure.split("base64,").skip(1).map(|rest| picture(rest.split('"').next().unwrap())).collect();
@@ -118,10 +118,40 @@ fn a_page_that_can_not_be_written_leaves_the_old_one() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing/page.html");
     inspect(&[text(&reference()), "--html", text(&missing)]).expect_error(2, &["page.html: No such file"]);
+    // A folder can't be replaced by a file, whoever runs the test.
     let old = folder.path().join("old.html");
-    std::fs::write(&old, "old").unwrap();
-    inspect(&["missing.flgc", "--html", text(&old)]).expect_error(2, &["missing.flgc"]);
-    assert_eq!(std::fs::read_to_string(&old).unwrap(), "old");
+    std::fs::create_dir(&old).unwrap();
+    std::fs::write(old.join("old"), "old").unwrap();
+    inspect(&[text(&reference()), "--html", text(&old)]).expect_error(2, &[text(&old)]);
+    assert_eq!(std::fs::read_to_string(old.join("old")).unwrap(), "old");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+}
+
+/// The page needs nothing but itself, and every tag that has to be closed is.
+fn assert_is_alone(html: &str) {
+    for part in ["http:", "https:", "url(", "<script", "<link", "<iframe"] {
+        assert!(!html.contains(part), "{part:?} in\n{html}");
+    }
+    assert_eq!(html.matches("src=").count(), html.matches("src=\"data:image/png;base64,").count());
+    for tag in ["html", "body", "table", "tr", "td", "th", "div", "figure", "span", "p"] {
+        let opened = html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
+        assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "{tag} in\n{html}");
+    }
+}
+
+#[test]
+fn names_are_text_on_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, page) = (folder.path().join("<i>.flgc"), folder.path().join("page.html"));
+    write_model(&model, |graph| graph["nodes"][2]["name"] = "<b onclick='x'>&\"".into());
+    inspect(&[text(&model), "--html", text(&page)]).expect(0);
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(
+        html.contains("&lt;b onclick=&#39;x&#39;&gt;&amp;&quot;") && html.contains("<h1>&lt;i&gt;.flgc</h1>"),
+        "{html}"
+    );
+    assert!(!html.contains("<b ") && !html.contains("<i>"), "{html}");
+    assert_is_alone(&html);
 }
 
 #[cfg(target_os = "linux")]
