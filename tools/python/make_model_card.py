@@ -1,10 +1,10 @@
 """The card of a model that `flgc-train` made, as Markdown beside it, with the curve of the last training.
 
     cargo build --release
-    python tools/python/make_model_card.py target/release MODEL.flgc DATA [--after CARD.md] RUN [RUN ...]
+    python tools/python/make_model_card.py target/release MODEL.flgc DATA [--after CARD.md] [--remark TEXT] RUN [RUN ...]
 
-DATA has the pictures, in test/CLASS/PICTURE; each RUN is the folder of a training, in order: the last one made the model. `--after` takes the trainings before them from the card of the model
-that the first of them started from. Needs tools/python/requirements.txt.
+DATA has the pictures, in test/CLASS/PICTURE; each RUN is the folder of a training, in order: the last one made the model. `--after` takes the trainings before them, and remarks, from the card of the model
+that the first of them started from; `--remark` adds one. Needs tools/python/requirements.txt.
 """
 
 import argparse
@@ -60,6 +60,14 @@ def earlier(card):
     return rows
 
 
+CHOICE = "The model is that of the last epoch; no epoch was chosen by its test accuracy."
+
+
+def remarks(card):
+    """What stands in a card behind the sentence on the choice of the model."""
+    return card.read_text().split(CHOICE)[1].split("\n\n## Groups")[0].strip()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("programs", type=Path)
@@ -67,6 +75,7 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--after", type=Path)
+    parser.add_argument("--remark", action="append", default=[])
     options = parser.parse_args()
     model = options.model
     scores = output(options.programs / "flgc-run", model, "--evaluate", options.data / "test", "--format", "json")
@@ -88,7 +97,8 @@ def main():
     unit = 1 / 255 / image["scale"]
     mean, std = (", ".join(f"{x * unit:.4g}" for x in image[name]) for name in ("mean", "std"))
     shutil.copyfile(options.runs[-1] / "accuracy.svg", model.with_suffix(".svg"))
-    before = earlier(options.after) if options.after else []
+    before, told = (earlier(options.after), [remarks(options.after)]) if options.after else ([], [])
+    choice = " ".join([CHOICE, *filter(None, told), *options.remark])
     table_of_trainings = "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [COLUMNS, ["---"] * len(COLUMNS), *before, *(row for row, _ in trainings)])
     width = trainings[-1][0][0]
     model.with_suffix(".md").write_text(f"""# {model.stem}
@@ -114,11 +124,11 @@ MobileNetV2 for CIFAR-10, width {width}, every 1x1 convolution with eight learne
 
 On the 50,000 training images of CIFAR-10 (as JPEG files), in one command that also evaluates the result: `models/{model.stem}.sh DATA`. SGD with momentum 0.9, batches of 128, 400 steps of warm-up and a cosine down to 0, or to where averaging begins; random crops and flips.
 Each training but the first starts from the weights of the one before and keeps its groups; where the width differs, from a wider network that computes the same. Logits start scattered and follow Adam at 0.002; the gradient passes the one-hot step at the
-chosen entry. The first two trainings kept activations in f32 (commit a42ac20), later ones in bf16. On two cores of virtual machines (AMD EPYC Zen 3, later an Intel Xeon of model 207), on which other work ran part of the time.
+chosen entry. The first two trainings kept activations in f32 (commit a42ac20), later ones in bf16. On two cores of virtual machines (AMD EPYC Zen 3, later Intel Xeons), on which other work ran part of the time.
 
 {table_of_trainings}
 
-The model is that of the last epoch; no epoch was chosen by its test accuracy.
+{choice}
 
 ## Groups
 

@@ -6,6 +6,9 @@ use std::{
     path::Path,
 };
 
+/// What the names of temporary files begin with. An interrupted write may leave one.
+pub const PREFIX: &str = ".flgc-";
+
 /// Writes `bytes` to a temporary file beside `path`, which then takes its place: whatever fails, the old file stays. What is there and is no file, as a pipe or
 /// `/dev/stdout`, is written to.
 ///
@@ -25,7 +28,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.prefix(".flgc-").tempfile_in(folder)?;
+    let mut file = builder.prefix(PREFIX).tempfile_in(folder)?;
     file.write_all(bytes)?;
     // A disk may tell only now that it is full.
     file.as_file().sync_all()?;

@@ -6,20 +6,22 @@ use crate::{
     nn::{Running, groups::Assignment, mobilenet::MobileNet},
     settings::Settings,
 };
+use flgc_run::file;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
-/// Changes when older files can't be read any more.
-const VERSION: u32 = 1;
-/// The key of the state in the file's metadata.
+/// Changes when older files can't be read any more, and when the arithmetic changes, so that going on would give the bits of neither program.
+const VERSION: u32 = 2;
+/// The key of settings and state in the file's metadata.
 const KEY: &str = "flgc-train";
+/// The key of the checksum: of that text, and of the tensors' bytes in the order of their names.
+const CHECKSUM: &str = "crc32c";
 /// What the names of means of weights begin with.
 const AVERAGE: &str = "average.";
 
@@ -35,7 +37,7 @@ pub enum CheckpointError {
         source: io::Error,
     },
     /// It is not what a training has written.
-    #[error("{}: {message}; it is no whole checkpoint: delete it to start anew", path.display())]
+    #[error("{}: {message}; it is no whole checkpoint: give another one, or delete it to start anew", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -89,12 +91,10 @@ struct Header {
     version: u32,
     settings: Settings,
     state: State,
-    /// Of the tensors' bytes, in the order of their names.
-    crc32c: u32,
 }
 
 /// Every list of numbers that a training changes, by name.
-fn lists(network: &mut MobileNet<f32>) -> BTreeMap<String, &mut Vec<f32>> {
+pub(crate) fn lists(network: &mut MobileNet<f32>) -> BTreeMap<String, &mut Vec<f32>> {
     let (params, norms) = network.state_mut();
     let params = params.into_iter().flat_map(|param| {
         let name = &param.name;
@@ -119,28 +119,23 @@ pub fn save(
     let own = lists(network).into_iter().map(|(name, list)| (name, bytes(list)));
     let mean = average.values.iter().map(|(name, list)| (format!("{AVERAGE}{name}"), bytes(list)));
     let bytes: BTreeMap<String, Vec<u8>> = own.chain(mean).collect();
-    let crc32c = checksum(bytes.values().map(Vec::as_slice));
-    let header = Header { version: VERSION, settings: settings.clone(), state: state.clone(), crc32c };
+    let header = Header { version: VERSION, settings: settings.clone(), state: state.clone() };
     let write = || -> io::Result<()> {
         let views = bytes.iter().map(|(name, bytes)| {
             let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes).map_err(io::Error::other)?;
             Ok((name, view))
         });
         let views: Vec<_> = views.collect::<io::Result<_>>()?;
-        let metadata = HashMap::from([(KEY.to_owned(), serde_json::to_string(&header)?)]);
-        let file = safetensors::serialize(views, Some(metadata)).map_err(io::Error::other)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-        temporary.write_all(&file)?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        let text = serde_json::to_string(&header)?;
+        let crc32c = format!("{:08x}", checksum(&text, &bytes));
+        let metadata = HashMap::from([(KEY.to_owned(), text), (CHECKSUM.to_owned(), crc32c)]);
+        file::replace(path, &safetensors::serialize(views, Some(metadata)).map_err(io::Error::other)?)
     };
     write().map_err(|source| CheckpointError::Io { path: path.to_owned(), source })
 }
 
-fn checksum<'a>(lists: impl Iterator<Item = &'a [u8]>) -> u32 {
-    lists.fold(0, crc32c::crc32c_append)
+fn checksum(text: &str, lists: &BTreeMap<String, Vec<u8>>) -> u32 {
+    lists.values().fold(crc32c::crc32c(text.as_bytes()), |crc, list| crc32c::crc32c_append(crc, list))
 }
 
 /// A checkpoint's file, whole and of this version.
@@ -156,9 +151,11 @@ impl File {
         let damaged = |message: String| CheckpointError::Damaged { path: path.to_owned(), message };
         let bytes = fs::read(path).map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?;
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
-        let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
-        let header = header.ok_or_else(|| damaged(format!("found no metadata \"{KEY}\"")))?;
-        let header: Value = serde_json::from_str(header).map_err(|error| damaged(error.to_string()))?;
+        let text = |key: &str| {
+            let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(key));
+            text.ok_or_else(|| damaged(format!("found no metadata \"{key}\"")))
+        };
+        let header: Value = serde_json::from_str(text(KEY)?).map_err(|error| damaged(error.to_string()))?;
         let version = header.get("version").and_then(Value::as_u64).unwrap_or(0);
         if version != u64::from(VERSION) {
             return Err(CheckpointError::Version { path: path.to_owned(), found: version });
@@ -166,10 +163,9 @@ impl File {
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
         let lists: BTreeMap<String, Vec<u8>> =
             tensors.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect();
-        let crc32c = checksum(lists.values().map(Vec::as_slice));
-        let expected = header.get("crc32c").and_then(Value::as_u64).unwrap_or_default();
-        if u64::from(crc32c) != expected {
-            return Err(damaged(format!("found checksum {crc32c:08x}, expected {expected:08x}")));
+        let (crc32c, expected) = (checksum(text(KEY)?, &lists), text(CHECKSUM)?);
+        if format!("{crc32c:08x}") != *expected {
+            return Err(damaged(format!("found checksum {crc32c:08x}, expected {expected}")));
         }
         Ok(Self { header, lists, crc32c })
     }

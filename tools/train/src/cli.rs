@@ -5,7 +5,7 @@ use crate::{
     data::{Data, batches::LANES},
     nn::{
         groups::{Estimator, Start},
-        mobilenet::Grouping,
+        mobilenet::{self, Grouping},
     },
     optim::{LogitRule, Logits, Sgd},
     restore,
@@ -232,8 +232,10 @@ fn below_one(text: &str) -> Result<f64, String> {
     number(text, |number| (0.0..1.0).contains(&number), "a number from 0 to below 1")
 }
 
-/// Most channels of a layer: larger ones are a slip of a finger.
+/// Largest width: a larger one is a slip of a finger.
 const MAX_WIDTH: f64 = 16.0;
+/// Most epochs, for the same reason.
+const MAX_EPOCHS: u64 = 1_000_000;
 
 impl Args {
     /// The settings for that data.
@@ -263,7 +265,11 @@ impl Args {
             expect(start <= self.width, message)?;
         }
         let groups = self.groups.get();
-        expect(groups <= 65_535, format!("--groups: found {groups}, expected at most 65535"))?;
+        let widest = mobilenet::widest(self.width);
+        expect(
+            groups <= widest,
+            format!("--groups: found {groups}, expected at most the {widest} channels of the widest layer"),
+        )?;
         let (h, w) = (data.train.height(), data.train.width());
         expect(
             self.crop <= h.min(w),
@@ -274,6 +280,12 @@ impl Args {
             format!("--cutout: found {}, expected at most the {} pixels of a picture", self.cutout, h.min(w)),
         )?;
         let epochs = self.epochs.get() as u64;
+        expect(epochs <= MAX_EPOCHS, format!("--epochs: found {epochs}, expected at most {MAX_EPOCHS}"))?;
+        let from = self.fix_groups_from.map_or(1, NonZeroUsize::get) as u64;
+        expect(
+            from <= epochs,
+            format!("--fix-groups-from: found epoch {from}, expected at most the {epochs} of the training"),
+        )?;
         expect(
             self.average <= epochs,
             format!("--average: found {} epochs, expected at most the {epochs} of the training", self.average),

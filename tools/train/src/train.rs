@@ -20,6 +20,7 @@ use crate::{
     settings::Settings,
 };
 use flgc::{ModelError, Options, Plan, PlanError, model::DType};
+use flgc_run::file;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -90,6 +91,20 @@ pub enum TrainError {
     /// The model can't be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// Training has come apart where the loss does not show it.
+    #[error(
+        "found {value} in {list} after epoch {epoch}, expected finite numbers: {kept}; try smaller rates and decays (--lr, --logit-lr, --logit-decay), or a smaller --logit-scale"
+    )]
+    NotFiniteState {
+        /// The number.
+        value: f32,
+        /// Where it is.
+        list: String,
+        /// The epoch; the first is 1.
+        epoch: u64,
+        /// What is left of the training.
+        kept: String,
+    },
     /// Training has come apart.
     #[error(
         "found a loss of {loss} at step {step} of epoch {epoch}, expected a finite one: {kept}; try a smaller learning rate (--lr), or a longer --warmup"
@@ -121,9 +136,11 @@ pub fn train(job: &Job, data: Data, note: &dyn Fn(&str)) -> Result<Vec<Epoch>, T
     let Job { settings, run, .. } = job;
     fs::create_dir_all(run).map_err(|source| TrainError::Folder { path: run.clone(), source })?;
     let checkpoint = run.join(CHECKPOINT);
+    remove_unfinished(run);
     let mut network = MobileNet::<f32>::new(&settings.network());
     let (train, test) = (Arc::new(data.train), Arc::new(data.test));
-    let (mut state, mut average) = match (checkpoint.exists(), job.resume) {
+    let is_there = checkpoint.try_exists().map_err(|source| TrainError::Folder { path: checkpoint.clone(), source })?;
+    let (mut state, mut average) = match (is_there, job.resume) {
         (true, false) => return Err(TrainError::Exists { path: checkpoint }),
         (true, true) => checkpoint::load(&checkpoint, settings, &mut network)?,
         (false, _) => {
@@ -138,8 +155,10 @@ pub fn train(job: &Job, data: Data, note: &dyn Fn(&str)) -> Result<Vec<Epoch>, T
     if let Some(last) = state.epochs.last() {
         note(&format!("goes on after epoch {} of {}", last.epoch, settings.epochs));
     }
+    check_output(job, &network)?;
     for epoch in state.epochs.len() as u64 + 1..=settings.epochs {
         let record = run_epoch((&mut network, &mut average), settings, (&train, &test), epoch, &state)?;
+        check_state(&mut network, epoch)?;
         note(&summary(&record, settings));
         state.epochs.push(record);
         checkpoint::save(&checkpoint, settings, &state, &mut network, &average)?;
@@ -147,6 +166,44 @@ pub fn train(job: &Job, data: Data, note: &dyn Fn(&str)) -> Result<Vec<Epoch>, T
     }
     average.with(&mut network, |network| write_results(job, network, &state.epochs))?;
     Ok(state.epochs)
+}
+
+/// Removes what an interrupted write has left in the folder of a run.
+fn remove_unfinished(run: &Path) {
+    let entries = fs::read_dir(run).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(file::PREFIX)) {
+        // It is only in the way of nobody.
+        let _ = fs::remove_file(entry.path());
+    }
+}
+
+/// Whether there will be a model in the end: what can be known before an epoch is spent on it.
+fn check_output(job: &Job, network: &MobileNet<f32>) -> Result<(), TrainError> {
+    Plan::new(&export::model(network, &job.settings, job.dtype)?, &Options::default())?;
+    let folder = job.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let missing = |source| TrainError::Folder { path: folder.to_owned(), source };
+    match fs::metadata(folder).map_err(missing)?.is_dir() {
+        true => Ok(()),
+        false => Err(missing(io::ErrorKind::NotADirectory.into())),
+    }
+}
+
+/// Whether all numbers are finite: the loss does not show those of logits, which only say which is the largest.
+fn check_state(network: &mut MobileNet<f32>, epoch: u64) -> Result<(), TrainError> {
+    for (name, list) in checkpoint::lists(network) {
+        if let Some(&value) = list.iter().find(|value| !value.is_finite()) {
+            return Err(TrainError::NotFiniteState { value, list: name, epoch, kept: kept(epoch) });
+        }
+    }
+    Ok(())
+}
+
+/// What is left of a training that stops in this epoch.
+fn kept(epoch: u64) -> String {
+    match epoch {
+        1 => "no epoch was finished".to_owned(),
+        _ => format!("the checkpoint of epoch {} is kept", epoch - 1),
+    }
 }
 
 /// Brings a fresh network to where another training of it, or of a narrower one, has come.
@@ -176,7 +233,7 @@ fn start_from(
     })
 }
 
-/// As many batches of training pictures as decide running statistics.
+/// As many batches of training pictures as decide running statistics, from this epoch's order on.
 fn some_batches(
     settings: &Settings,
     train: &Arc<Dataset>,
@@ -184,7 +241,9 @@ fn some_batches(
     epoch: u64,
 ) -> impl Iterator<Item = Batch> {
     let normalise = Normalise { mean: settings.mean, std: settings.std };
-    batches::epoch(train.clone(), normalise, augment, settings.batch, settings.seed, epoch).take(RENEWAL)
+    let epochs = (epoch..)
+        .flat_map(move |epoch| batches::epoch(train.clone(), normalise, augment, settings.batch, settings.seed, epoch));
+    epochs.take(RENEWAL)
 }
 
 /// The model, the figures and the page.
@@ -286,13 +345,7 @@ fn run_epoch(
     let steps_of_epoch = batches.len();
     let progress = Progress::new(steps_of_epoch as u64, &format!("epoch {epoch}/{}", settings.epochs))
         .pictures(settings.batch as u64);
-    let not_finite = |loss: f64, step: usize| {
-        let kept = match epoch {
-            1 => "no epoch was finished".to_owned(),
-            _ => format!("the checkpoint of epoch {} is kept", epoch - 1),
-        };
-        TrainError::NotFinite { loss, epoch, step, kept }
-    };
+    let not_finite = |loss: f64, step: usize| TrainError::NotFinite { loss, epoch, step, kept: kept(epoch) };
     let before: Vec<Assignment> = network.assignments().map(|(_, assignment)| assignment.clone()).collect();
     network.set_learning(settings.learns_groups(epoch));
     let (mut total, mut rate) = (Score::default(), 0.0);

@@ -43,9 +43,11 @@ fn data(folder: &Path, classes: usize) -> PathBuf {
     data
 }
 
+/// A training with quick options, but for those that are given.
 fn command(data: &Path, model: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
-    command.arg(data).arg("-o").arg(model).args(QUICK).args(args);
+    let quick = QUICK.chunks(2).filter(|pair| !args.contains(&pair[0])).flatten();
+    command.arg(data).arg("-o").arg(model).args(quick).args(args);
     command
 }
 
@@ -147,13 +149,16 @@ fn learns_and_exports() {
 fn threads_and_interruptions_do_not_change_a_bit() {
     let folder = tempfile::tempdir().unwrap();
     let data = data(folder.path(), 3);
+    // Batches of two parts, which threads share.
     let args = [
+        "--batch",
+        "32",
         "--epochs",
         "6",
         "--logit-optimizer",
         "adam",
         "--logit-lr",
-        "0.05",
+        "0.2",
         "--fix-groups-from",
         "4",
         "--average",
@@ -214,13 +219,15 @@ fn checkpoints_of_other_trainings_are_refused() {
     assert_done(&resumed(&["--epochs", "1"]));
     // Another version, a damaged file, a file cut short, something else.
     let text = String::from_utf8_lossy(&kept);
-    assert!(text.contains("version\\\":1,"));
-    let replaced = replace(&kept, b"version\\\":1,", b"version\\\":7,");
+    assert!(text.contains("version\\\":2,"));
+    let replaced = replace(&kept, b"version\\\":2,", b"version\\\":7,");
+    let other_figures = replace(&kept, b"train_loss\\\":", b"train_loss\\\":1");
     let mut flipped = kept.clone();
     let last = flipped.len() - 5;
     flipped[last] ^= 0x10;
-    let cases: [(&[u8], &[&str]); 5] = [
-        (&replaced, &["found a checkpoint of version 7, expected 1"]),
+    let cases: [(&[u8], &[&str]); 6] = [
+        (&replaced, &["found a checkpoint of version 7, expected 2"]),
+        (&other_figures, &["no whole checkpoint"]),
         (&flipped, &["no whole checkpoint", "checksum"]),
         (&kept[..kept.len() / 2], &["no whole checkpoint"]),
         (b"", &["no whole checkpoint"]),
@@ -380,6 +387,33 @@ fn a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint() {
 }
 
 #[test]
+fn logits_that_are_not_finite_stop_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), 2);
+    let model = folder.path().join("m.flgc");
+    // The loss does not show them.
+    let output = run(&data, &model, &["--epochs", "2", "--logit-scale", "1e39"]);
+    assert_refused(&output, &["in block1.expand", "after epoch 1", "no epoch was finished", "--logit-scale"]);
+    assert!(
+        !model.exists() && fs::read_dir(model.with_extension("run")).unwrap().next().is_none(),
+        "nothing is written"
+    );
+}
+
+#[test]
+fn what_an_interrupted_write_left_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), 2);
+    let model = folder.path().join("m.flgc");
+    let run_folder = model.with_extension("run");
+    fs::create_dir(&run_folder).unwrap();
+    fs::write(run_folder.join(".flgc-abc"), "half a checkpoint").unwrap();
+    fs::write(run_folder.join("notes"), "mine").unwrap();
+    assert_done(&run(&data, &model, &["--epochs", "1"]));
+    assert!(!run_folder.join(".flgc-abc").exists() && run_folder.join("notes").exists());
+}
+
+#[test]
 fn data_that_cannot_be_used() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("m.flgc");
@@ -428,16 +462,43 @@ fn data_that_cannot_be_used() {
 fn full_disks_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let data = data(folder.path(), 2);
-    let model = folder.path().join("m.flgc");
-    let args = ["--epochs", "2"];
-    // Files of up to so many blocks of 512 bytes can be written: not the checkpoint, or the checkpoint but not the model beside it.
-    let script = "ulimit -f 100; trap '' XFSZ; exec \"$0\" \"$@\"";
-    let plain = command(&data, &model, &args);
-    let output = Command::new("sh").args(["-c", script]).arg(PROGRAM).args(plain.get_args()).output().unwrap();
-    assert_refused(&output, &["checkpoint.safetensors", "File too large"]);
-    let left: Vec<_> = fs::read_dir(model.with_extension("run")).unwrap().collect();
-    assert!(left.is_empty(), "no half-written files: {left:?}");
-    assert_done(&run(&data, &model, &[&args[..], &["--resume"]].concat()));
+    let (model, whole) = (folder.path().join("m.flgc"), folder.path().join("whole.flgc"));
+    let args = ["--epochs", "2", "--resume"];
+    assert_done(&run(&data, &whole, &args));
+    // Files of up to so many kilobytes can be written.
+    let limited = |kilobytes: u64| {
+        let script = "ulimit -f $0; trap '' XFSZ; exec \"$@\"";
+        let mut limited = Command::new("bash");
+        limited.args(["-c", script, &kilobytes.to_string(), PROGRAM]).args(command(&data, &model, &args).get_args());
+        limited.output().unwrap()
+    };
+    let names = || {
+        let mut names: Vec<_> =
+            fs::read_dir(model.with_extension("run")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_refused(&limited(50), &["checkpoint.safetensors", "File too large"]);
+    assert!(names().is_empty(), "no half-written files: {:?}", names());
+    // Killed once the first epoch is written whole; then no checkpoint can be written any more.
+    let checkpoint = model.with_extension("run").join("checkpoint.safetensors");
+    let mut child = command(&data, &model, &args).stderr(Stdio::null()).spawn().unwrap();
+    while !model.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let kept = [&checkpoint, &model].map(|path| fs::read(path).unwrap());
+    let is_done = metrics(&model.with_extension("run")).len() == 2;
+    let before = names();
+    if !is_done {
+        assert_refused(&limited(50), &["checkpoint.safetensors", "File too large"]);
+        assert_eq!([&checkpoint, &model].map(|path| fs::read(path).unwrap()), kept, "what was there stays");
+        assert!(names().len() <= before.len(), "no half-written files: {:?}", names());
+    }
+    // With room again it goes on, with the same bits.
+    assert_done(&run(&data, &model, &args));
+    assert_eq!(fs::read(&model).unwrap(), fs::read(&whole).unwrap());
     // A place where nothing can be written.
     let output =
         run(&data, &folder.path().join("no/such/folder/m.flgc"), &[&args[..], &["--run", "/dev/null/run"]].concat());
@@ -453,12 +514,12 @@ fn nonsense_options() {
     let folder = tempfile::tempdir().unwrap();
     let data = data(folder.path(), 2);
     let model = folder.path().join("m.flgc");
-    let cases: [(&[&str], &str); 19] = [
+    let cases: [(&[&str], &str); 22] = [
         (&["--batch", "17"], "--batch: found 17, expected a multiple of 16"),
         (&["--batch", "0"], "--batch"),
         (&["--batch", "48"], "at most the 32 training pictures"),
         (&["--groups", "0"], "--groups"),
-        (&["--groups", "70000"], "--groups: found 70000"),
+        (&["--groups", "321"], "--groups: found 321, expected at most the 320 channels"),
         (&["--width", "0"], "--width"),
         (&["--width", "NaN"], "--width"),
         (&["--width", "100"], "--width: found 100"),
@@ -473,21 +534,13 @@ fn nonsense_options() {
         (&["--average", "3"], "--average: found 3 epochs, expected at most the 2"),
         (&["--average", "1"], "add --fix-groups-from 2"),
         (&["--epochs", "0"], "--epochs"),
+        (&["--epochs", "18446744073709551615"], "--epochs: found 18446744073709551615, expected at most 1000000"),
+        (&["--fix-groups-from", "3"], "--fix-groups-from: found epoch 3, expected at most the 2"),
+        (&["--cutout", "9"], "--cutout: found 9"),
     ];
     for (args, part) in cases {
-        let name = args[0];
-        // Each option is given once.
-        let quick = QUICK.chunks(2).filter(|pair| pair[0] != name).flatten();
-        let epochs: &[&str] = if name == "--epochs" { &[] } else { &["--epochs", "2"] };
-        let output = Command::new(PROGRAM)
-            .arg(&data)
-            .arg("-o")
-            .arg(&model)
-            .args(quick)
-            .args(epochs)
-            .args(args)
-            .output()
-            .unwrap();
+        let epochs: &[&str] = if args[0] == "--epochs" { &[] } else { &["--epochs", "2"] };
+        let output = run(&data, &model, &[epochs, args].concat());
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(stderr(&output).contains(part), "{args:?}: {}", stderr(&output));
         assert!(!model.exists() && !model.with_extension("run").exists(), "{args:?}");

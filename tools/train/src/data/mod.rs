@@ -18,7 +18,7 @@ pub const MAX_SKIPPED_SHARE: f64 = 0.01;
 /// Most bytes of the pixels of a data set, train and test together.
 pub const MAX_BYTES: u64 = 16 << 30;
 /// Most classes.
-pub const MAX_CLASSES: usize = u16::MAX as usize;
+pub const MAX_CLASSES: usize = flgc::model::graph::MAX_LABELS;
 
 /// Why a folder gives no data set.
 #[derive(Debug, thiserror::Error)]

@@ -55,6 +55,23 @@ pub struct Config {
     pub seed: u64,
 }
 
+/// The channels of a layer with `base` channels at width one.
+fn channels(base: usize, width: f64) -> usize {
+    ((base as f64 * width / MULTIPLE as f64).round() as usize).max(1) * MULTIPLE
+}
+
+/// The most channels or filters of a 1x1 convolution.
+#[must_use]
+pub fn widest(width: f64) -> usize {
+    let (mut input, mut widest) = (ENDS[0], channels(ENDS[1], width));
+    for (expansion, base, repeats, _) in BLOCKS {
+        let expanded = if repeats > 1 { input.max(base) } else { input };
+        widest = widest.max(expansion * channels(expanded, width));
+        input = base;
+    }
+    widest
+}
+
 /// The network.
 #[derive(Debug)]
 pub struct MobileNet<F: Float> {
@@ -113,8 +130,7 @@ impl<F: Float> MobileNet<F> {
     /// With random weights.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let channels =
-            |base: usize| ((base as f64 * config.width / MULTIPLE as f64).round() as usize).max(1) * MULTIPLE;
+        let channels = |base: usize| channels(base, config.width);
         let mut make = Maker { config, rng: Pcg64::seed_from_u64(config.seed) };
         let mut c = channels(ENDS[0]);
         let stem = make.dense("stem", 3 * 9, c);
