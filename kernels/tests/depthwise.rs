@@ -120,6 +120,24 @@ fn rows(planes: &[u32], image: Image) -> impl Iterator<Item = Range<usize>> {
     starts.map(move |start| start..start + image.width)
 }
 
+/// Rows that end with the last column of a window of stride two: what whole vectors read there must still lie in the row.
+#[test]
+fn vectors_of_stride_two_end_with_the_row() {
+    for lanes in [4, 8, 16] {
+        for pad in 0..3 {
+            for width in 2 * lanes + 1..6 * lanes {
+                let input = Image { height: 7, width, pitch: width };
+                let [height, columns] = [7, width].map(|size: usize| (size + 2 * pad - 5) / 2 + 1);
+                let output = Image { height, width: columns, pitch: columns };
+                let window = Window { kernel: [5; 2], stride: [2; 2], dilation: [1; 2], pad: [pad; 2] };
+                let epilogue = Epilogue::default();
+                let case = Case { channels: 2, input, output, window, epilogue, residual: false, seed: width as u64 };
+                each(depthwise::available(), |kernel| check(&case, kernel));
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
     #[test]

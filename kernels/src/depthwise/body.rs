@@ -167,7 +167,12 @@ impl<E: Copy> Strip<'_, E> {
             let left =
                 |column: usize| if STRIDE == DEALT { column as isize - 1 } else { (column * STRIDE) as isize - pad };
             let ends = |column: usize, columns: usize| left(column) + columns as isize <= width;
-            let columns = if STRIDE == DEALT { S::LANES + 1 } else { (S::LANES - 1) * STRIDE + K };
+            // Whole vectors at the window's last column; three columns of stride two take their first from the one before.
+            let columns = match (STRIDE, K) {
+                (DEALT, _) => S::LANES + 1,
+                (_, 3) => (S::LANES - 1) * STRIDE + 3,
+                _ => S::LANES * STRIDE + K - 1,
+            };
             let is_whole = |column: usize| left(column) >= 0 && ends(column, columns);
             let mut last = column;
             while let Some(next) = strips.next_if(|&next| K == 3 && is_whole(column) && is_whole(next)) {
@@ -263,6 +268,7 @@ impl<E: Copy> Strip<'_, E> {
         let Self { call, arena, weights, .. } = *self;
         let (x_pitch, x_height) = (call.input.pitch, call.input.height as isize);
         let top = (row * STRIDE) as isize - call.window.pad[0] as isize;
+        debug_assert!(MASKS != 0 || self.left + (K - 1 + STRIDE * S::LANES) as isize <= call.input.width as isize);
         // SAFETY: the caller's promise; only rows of the input are read.
         unsafe {
             let w = weights.add(call.weights as usize + channel * K * K);

@@ -210,7 +210,7 @@ impl Run for Call {
         extents.read(&self.x, begin, end)?;
         match self.rows {
             Some(rows) => {
-                let end = self.shift as usize + self.pixels;
+                let end = (self.shift as usize).saturating_add(self.pixels);
                 extents.write(&self.y, rows.place(self.shift as usize), rows.place(end))?;
             }
             None => extents.write(&self.y, begin, end)?,
