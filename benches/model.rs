@@ -1,6 +1,6 @@
 //! Latency of whole networks on one core, random weights: `cargo bench -p flgc-benches --bench model [-- FILTER]`.
 //!
-//! Beside each time it prints the multiply-adds that the network needs (weights inside groups). `benches/peak.rs` gives what the core can do.
+//! Beside each time it prints the multiply-adds that the network needs (weights inside groups). `flgc-bench` gives what the core can do.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use flgc::{Isa, Model, Options, Plan};

@@ -258,6 +258,34 @@ fn the_bits_do_not_depend_on_tuning() {
     }
 }
 
+/// On small networks of every kind and on the shipped models.
+#[test]
+fn the_bits_do_not_depend_on_any_of_these_together() {
+    let shipped = ["cifar10-mobilenetv2-flgc8", "cifar10-reference"]
+        .map(|name| (name, Model::open(format!("models/{name}.flgc")).unwrap()));
+    for (name, model) in networks().into_iter().chain(shipped) {
+        for isa in Isa::available() {
+            let base = Options { isa: Some(isa), ..Options::default() };
+            let rules = Plan::new(&model, &Options { fuse: false, ..base.clone() }).unwrap();
+            let one = run(&rules);
+            let text = rules.tuning().to_string();
+            let flipped = text.replace("false", "other").replace("true", "false").replace("other", "true");
+            let flipped: Tuning = flipped.replace("65536", "1000").parse().unwrap();
+            let small = Some(Caches { l1: 8 << 10, l2: 64 << 10, last: 64 << 10 });
+            for (fuse, caches) in [(false, None), (true, None), (true, small)] {
+                for tune in [Tune::Rules, Tune::Given(flipped.clone())] {
+                    for threads in 1..=4 {
+                        let threads = Threads::Count(NonZeroUsize::new(threads).unwrap());
+                        let options = Options { fuse, caches, tune: tune.clone(), threads, ..base.clone() };
+                        let plan = Plan::new(&model, &options).unwrap_or_else(|e| panic!("{name}, {options:?}: {e}"));
+                        assert!(one == run(&plan), "{name}, {options:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn tunings_of_other_networks_and_other_texts_are_refused() {
     let plan = |model: &Model, tune| Plan::new(model, &Options { tune, ..Options::default() });

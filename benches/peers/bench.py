@@ -88,7 +88,7 @@ def flgc(programs, model, options, args, given, expected, checked):
             y = np.load(f"{folder}/y.npy").reshape(-1)
         checked[key] = float(np.abs(y - expected).max() / np.abs(expected).max())
     latency = result["latency_ms"]
-    return {"median": latency["p50"], "min": latency["min"], "cold_ms": result["cold_start_ms"], "rss_mb": result["peak_rss_bytes"] / 2**20,
+    return {"median": latency["p50"], "min": latency["min"], "cold_ms": result["cold_start_ms"], "rss_mb": result["peak_rss_bytes"] / 1e6, "allocations": result["allocations"],
             "error": checked[key], "noise": result["noise"], "peak_gflops": result["peak_gflops"], "isa": result["isa"]}
 
 
@@ -121,7 +121,14 @@ def main():
     converted.mkdir(exist_ok=True)
     peers, networks = args.peers.split(","), args.networks.split(",")
     record = json.loads(args.results.read_text()) if args.results.exists() else {"results": {}}
-    record["machine"] = machine(programs)
+    here = machine(programs)
+    # Rounds of another machine or another commit do not belong to these.
+    if any(record.get("machine", here).get(key) != here[key] for key in ["cpu", "commit", "rustc", "versions"]):
+        print("starts anew: the rounds so far are of another machine, commit or version", flush=True)
+        record = {"results": {}}
+    record["machine"] = here
+    for cell in record["results"].values():
+        cell.pop("error", None)
     if not record["machine"]["avx512"]:
         peers = [peer for peer in peers if peer != "flgc-avx2"]
     record["work"] = {name: {"macs": work["macs"]} for name, work in json.loads((args.networks_folder / "models.json").read_text()).items()}

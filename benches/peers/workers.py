@@ -14,7 +14,7 @@ import numpy as np
 def peak_rss():
     """In MB. (`ru_maxrss` would survive exec and report the parent's size.)"""
     with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+        return next(int(line.split()[1]) * 1024 / 1e6 for line in status if line.startswith("VmHWM"))
 
 
 def onnxruntime(path, x):

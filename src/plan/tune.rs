@@ -16,8 +16,8 @@ pub enum Tune {
     /// By rules, which come from measurements on a few machines.
     #[default]
     Rules,
-    /// By measuring the candidates on this machine, for at most about so long. It takes the memory of four plans and sessions; a network that does not run once
-    /// in each way within the time is planned by rules.
+    /// By measuring the candidates on this machine, for at most about so long. It takes the memory of five plans and four sessions; a network that is not
+    /// planned and run once in each way within the time is planned by rules.
     Measure(Duration),
     /// As measured before: [`Plan::tuning`].
     Given(Tuning),
@@ -121,11 +121,14 @@ pub(super) fn measure(model: &Model, options: &Options, limit: Duration) -> Resu
     let mut ways = vec![apart, Ways { bands: Some(true), dealt: Some(true), block: None }];
     ways.extend(BLOCKS.map(|block| Ways { block: Some(block), ..apart }));
     let rules = Plan::with(model, &options, &Tuning::default())?;
+    let mut tuning = rules.tuning().clone();
     let mut candidates = Vec::with_capacity(ways.len());
     for others in ways {
+        if start.elapsed() > limit {
+            return Ok(tuning);
+        }
         candidates.push(Candidate::new(Plan::with(model, &options, &Tuning { others, ..Tuning::default() })?)?);
     }
-    let mut tuning = rules.tuning().clone();
     // Once to warm up, and then in turn, so that what slows the machine down meets all alike.
     for round in 0..=ROUNDS {
         let began = Instant::now();

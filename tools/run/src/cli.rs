@@ -34,7 +34,7 @@ pub struct RunArgs {
     pub format: Format,
 
     /// Threads: pictures are spread over them; a single picture or a tensor uses them for one run
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_threads)]
     pub threads: NonZeroUsize,
 
     /// How to run the model
@@ -106,7 +106,7 @@ pub struct BenchArgs {
     pub core: Option<usize>,
 
     /// Timed runs [default: as many as take two seconds]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_runs)]
     pub runs: Option<NonZeroUsize>,
 
     /// Runs before the timed ones
@@ -114,7 +114,7 @@ pub struct BenchArgs {
     pub warmup: usize,
 
     /// Threads of a run
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_threads)]
     pub threads: NonZeroUsize,
 
     /// How to run the model
@@ -291,6 +291,22 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
 }
 
 /// A number of seconds that makes a duration.
+/// Most threads: more are a slip of a finger.
+const MAX_THREADS: usize = 1024;
+
+fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
+    let threads = text.parse().ok().filter(|threads: &NonZeroUsize| threads.get() <= MAX_THREADS);
+    threads.ok_or_else(|| format!("expected 1 to {MAX_THREADS} threads"))
+}
+
+/// Most runs: their times are kept.
+const MAX_RUNS: usize = 10_000_000;
+
+fn parse_runs(text: &str) -> Result<NonZeroUsize, String> {
+    let runs = text.parse().ok().filter(|runs: &NonZeroUsize| runs.get() <= MAX_RUNS);
+    runs.ok_or_else(|| format!("expected 1 to {MAX_RUNS} runs"))
+}
+
 fn parse_seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
     seconds.ok_or_else(|| "expected seconds from 0 to 86400".to_owned())

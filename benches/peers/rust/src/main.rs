@@ -31,7 +31,7 @@ fn bench(mut f: impl FnMut() -> Result<Vec<f32>>, t0: Instant, refp: &str, secs:
     let hwm: f64 = hwm.split_whitespace().nth(1).unwrap_or("0").parse()?;
     println!(
         "{{\"cold_ms\": {cold:.3}, \"error\": {err:e}, \"rss_mb\": {:.1}, \"times\": {times:?}}}",
-        hwm / 1024.0
+        hwm * 1024.0 / 1e6
     );
     Ok(())
 }

@@ -113,11 +113,12 @@ pub fn run(args: &BenchArgs) -> Result<Status, Stop> {
     let runs = args.runs.map_or_else(|| runs_for(warmup), |runs| runs.get());
     let mut seconds = Vec::with_capacity(runs);
     let noise = Noise::start();
-    let allocations = measure::allocations();
+    let mut allocations = 0;
     for _ in 0..runs {
-        seconds.push(bench.run(|_| {}));
+        let run = bench.run(|_| {});
+        seconds.push(run.seconds);
+        allocations += run.allocations;
     }
-    let allocations = measure::allocations() - allocations;
     let stolen = noise.stolen();
     let latency_ms = latency(&mut seconds);
     let peak_gflops = measure::peak_flops(plan.report().isa).unwrap_or(f64::NAN) / 1e9;
@@ -140,7 +141,9 @@ pub fn run(args: &BenchArgs) -> Result<Status, Stop> {
         peak_rss_bytes: noise::peak_rss_bytes(),
         layers,
     };
-    for warning in noise::warnings(latency_ms.p50, latency_ms.p90, stolen) {
+    for warning in
+        noise::warnings(latency_ms.p50, latency_ms.p90, stolen, noise::governor(core.unwrap_or(0)).as_deref())
+    {
         note(BENCH, format_args!("the machine is noisy: {warning}"));
     }
     if let Some(path) = &args.trace {
@@ -163,6 +166,12 @@ struct Bench {
     outputs: Vec<Vec<f32>>,
 }
 
+/// What a run took.
+struct Run {
+    seconds: f64,
+    allocations: u64,
+}
+
 impl Bench {
     /// Inputs that are no special case: a ramp between -1 and 1.
     fn new(plan: &Plan) -> Result<Self, Stop> {
@@ -181,28 +190,21 @@ impl Bench {
         })
     }
 
-    /// Runs once; returns the seconds that it took. The lists of slices are made outside of the time.
-    fn run(&mut self, after: impl FnMut(Option<usize>) + Send) -> f64 {
-        // One input and one output need no list on the heap.
-        if let ([input], [output]) = (&self.inputs[..], &mut self.outputs[..]) {
-            let start = Instant::now();
-            let done = self.session.run_observed(&[input], &mut [output], after);
-            let seconds = start.elapsed().as_secs_f64();
-            done.unwrap_or_else(|error| unreachable!("lengths are the plan's: {error}"));
-            return seconds;
-        }
+    /// Runs once. The lists of slices are made outside of what is measured.
+    fn run(&mut self, after: impl FnMut(Option<usize>) + Send) -> Run {
         let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
         let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        let start = Instant::now();
+        let (allocations, start) = (measure::allocations(), Instant::now());
         let done = self.session.run_observed(&inputs, &mut outputs, after);
         let seconds = start.elapsed().as_secs_f64();
+        let allocations = measure::allocations() - allocations;
         done.unwrap_or_else(|error| unreachable!("lengths are the plan's: {error}"));
-        seconds
+        Run { seconds, allocations }
     }
 
     /// Runs `count` times; returns the seconds of the fastest.
     fn warm_up(&mut self, count: usize) -> f64 {
-        (0..count.max(1)).map(|_| self.run(|_| {})).fold(f64::INFINITY, f64::min)
+        (0..count.max(1)).map(|_| self.run(|_| {}).seconds).fold(f64::INFINITY, f64::min)
     }
 }
 
@@ -275,41 +277,64 @@ fn layers(bench: &mut Bench, plan: &Plan, runs: usize) -> (Vec<Layer>, Vec<Span>
 
 /// The cores to pin to: the one asked for, and for further threads those behind it.
 fn cores(args: &BenchArgs) -> Result<Vec<CoreId>, Stop> {
-    let there = core_affinity::get_core_ids().unwrap_or_default();
-    if args.threads.get() > 1024 {
-        return Err(Stop::Unusable(format!("--threads: found {}, expected at most 1024", args.threads)));
-    }
     let Some(core) = args.core else { return Ok(Vec::new()) };
-    let ids: Vec<usize> = there.iter().map(|core| core.id).collect();
-    let Some(first) = there.iter().position(|other| other.id == core) else {
+    let there = cores_of_machine();
+    let Some(first) = there.iter().position(|&other| other == core) else {
         return Err(Stop::Unusable(format!(
-            "--core: found {core}, expected one of the cores of this machine, {ids:?}"
+            "--core: found {core}, expected one of the cores of this machine, {there:?}"
         )));
     };
-    Ok(there.iter().cycle().skip(first).take(args.threads.get()).copied().collect())
+    if args.threads.get() > there.len() {
+        note(BENCH, format_args!("{} threads on {} cores take turns", args.threads, there.len()));
+    }
+    Ok(there.iter().cycle().skip(first).take(args.threads.get()).map(|&id| CoreId { id }).collect())
+}
+
+/// The cores of this machine; those that this process may use where the system does not say.
+fn cores_of_machine() -> Vec<usize> {
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").ok().and_then(|text| parse_list(text.trim()));
+    online.unwrap_or_else(|| core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect())
+}
+
+/// `0-2,5` as numbers.
+fn parse_list(text: &str) -> Option<Vec<usize>> {
+    let mut numbers = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        numbers.extend(first.parse().ok()?..=last.parse::<usize>().ok()?);
+    }
+    Some(numbers)
 }
 
 /// Pins this thread; returns the core, or `None` with a warning if the system refuses.
 fn pin(cores: &[CoreId]) -> Option<usize> {
     let core = cores.first()?;
-    if core_affinity::set_for_current(*core) {
+    if is_pinned(*core) {
         return Some(core.id);
     }
     note(BENCH, format_args!("the system refuses to pin to core {}: running unpinned", core.id));
     None
 }
 
+/// Pins this thread; whether the system let it.
+fn is_pinned(core: CoreId) -> bool {
+    /// Sets of cores have no place for more.
+    const CORES: usize = 1024;
+    core.id < CORES && core_affinity::set_for_current(core)
+}
+
 fn options(args: &BenchArgs, cores: &[CoreId], pinned: bool) -> Result<Options, Stop> {
     let mut options = args.engine.options()?;
     if args.threads.get() > 1 {
-        let mut pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads.get());
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads.get()).build();
+        let pool = pool.map_err(|error| Stop::Unusable(format!("--threads: {error}")))?;
         if pinned {
-            let cores = cores.to_vec();
-            pool = pool.start_handler(move |thread| {
-                core_affinity::set_for_current(cores[thread]);
-            });
+            let refused = pool.broadcast(|thread| !is_pinned(cores[thread.index()]));
+            let refused = refused.into_iter().filter(|&refused| refused).count();
+            if refused > 0 {
+                note(BENCH, format_args!("the system refuses to pin {refused} of {} threads", args.threads));
+            }
         }
-        let pool = pool.build().map_err(|error| Stop::Unusable(format!("--threads: {error}")))?;
         options.threads = Threads::Pool(Arc::new(pool));
     }
     Ok(options)

@@ -90,15 +90,29 @@ fn what_cannot_be_measured_is_refused() {
     let model = reference();
     let model = text(&model);
     bench(&[model, "--core=4000"]).expect_error(2, &["--core: found 4000", "[0"]);
-    bench(&[model, "--threads=5000"]).expect_error(2, &["--threads: found 5000"]);
     bench(&[model, "--isa=neon"]).expect_error(2, &["--isa: found neon"]);
     bench(&[model, "--memory-limit=1kB"]).expect_error(2, &["--memory-limit"]);
     bench(&["no/such/model.flgc"]).expect_error(2, &["no/such/model.flgc"]);
     // Beside it there may be notes on the machine.
     let ran = bench(&[model, "--runs=1", "--trace=no/such/folder/t.json"]);
     assert!(ran.status == Some(2) && ran.stderr.contains("no/such/folder/t.json"), "{ran:?}");
-    for nonsense in [["--runs=0"], ["--isa=mmx"], ["--threads=0"], ["--core=-1"]] {
-        let ran = bench(&[&[model], &nonsense[..]].concat());
-        assert_eq!((ran.status, &*ran.stdout), (Some(2), ""), "{nonsense:?}");
+    for (nonsense, expected) in [
+        ("--runs=0", "1 to 10000000 runs"),
+        ("--runs=18446744073709551615", "1 to 10000000 runs"),
+        ("--isa=mmx", "mmx"),
+        ("--threads=0", "1 to 1024 threads"),
+        ("--threads=5000", "1 to 1024 threads"),
+        ("--core=-1", "-1"),
+    ] {
+        let ran = bench(&[model, nonsense]);
+        assert_eq!((ran.status, &*ran.stdout), (Some(2), ""), "{nonsense}");
+        assert!(ran.stderr.contains(expected), "{nonsense}: {}", ran.stderr);
     }
+}
+
+#[test]
+fn several_inputs_and_outputs_allocate_nothing_either() {
+    let model = root().join("tests/golden/several-inputs-outputs/model.flgc");
+    let out = bench(&[text(&model), "--runs=5", "--format=json"]).expect(0);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["allocations"], 0);
 }
