@@ -24,11 +24,11 @@ fn samples() {
 
 #[test]
 fn samples_by_the_shipped_model() {
-    // ONNX Runtime gets 215 of the 240 right, 239 within five.
+    // ONNX Runtime gets 219 of the 240 right, 239 within five.
     let (model, samples) = (shipped(), sample(""));
     let out = run(&[text(&model), "--evaluate", text(&samples), "--format=json"]).expect(0);
     let accuracy: Value = serde_json::from_str(&out).unwrap();
-    assert!((accuracy["top1"].as_f64().unwrap() * 240.0 - 215.0).abs() < 2.5, "{out}");
+    assert!((accuracy["top1"].as_f64().unwrap() * 240.0 - 219.0).abs() < 2.5, "{out}");
     assert!((accuracy["top5"].as_f64().unwrap() * 240.0 - 239.0).abs() < 2.5, "{out}");
 }
 
