@@ -3,7 +3,7 @@
 //! The path of a picture: [`inputs`] (arguments to paths) -> [`picture`] (file to pixels) -> [`classify`] (pixels to scores), spread over threads by
 //! [`batch`] -> [`answers`] (scores to text, JSON or CSV). Beside it: [`evaluate`] (accuracy over a folder per class), [`tensors`] (raw `.npy` in and out,
 //! read and written by [`npy`]), [`inspect`] (what a plan consists of) and [`mod@bench`] (how long it takes). [`cli`] has the arguments, [`status`] errors
-//! and exit statuses; [`file`] writes files safely, and [`page`] is what HTML pages have in common.
+//! and exit statuses; [`mod@file`] writes files safely, and [`page`] is what HTML pages have in common.
 //!
 //! Answers go to standard output, everything else to standard error, a line for each note.
 
