@@ -139,6 +139,16 @@ pub(super) fn block_rows(rows: usize, floats: usize, filter_tiles: usize, cached
     rows.div_ceil(rows.div_ceil(most))
 }
 
+/// How much of a run of `whole` rows or pixels goes to one call: `block`, or less where a layer has too few tiles of filters to give each thread its share, in
+/// multiples of `quantum`.
+pub(super) fn shared(block: usize, [whole, quantum]: [usize; 2], tiles: usize, threads: usize) -> usize {
+    // Groups differ in size, so fewer than two tiles for each thread may leave one idle.
+    if threads < 2 || tiles >= 2 * threads {
+        return block;
+    }
+    block.min(whole.div_ceil(threads).next_multiple_of(quantum))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +168,16 @@ mod tests {
             }
         }
         assert_eq!(tiles(18, 12).collect::<Vec<_>>(), [0..9, 9..18]);
+    }
+
+    #[test]
+    fn threads_share_pixels_where_tiles_are_few() {
+        assert_eq!(shared(12_544, [12_544, 64], 1, 1), 12_544, "one thread");
+        assert_eq!(shared(12_544, [12_544, 64], 4, 2), 12_544, "tiles enough");
+        assert_eq!(shared(12_544, [12_544, 64], 1, 2), 6_272);
+        assert_eq!(shared(12_544, [12_544, 64], 3, 4), 3_136);
+        assert_eq!(shared(112, [112, 1], 1, 3), 38, "rows");
+        assert_eq!(shared(49, [49, 64], 1, 2), 49, "less than what a run begins with");
     }
 
     #[test]

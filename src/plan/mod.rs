@@ -437,3 +437,79 @@ fn output_ports(model: &Model, values: &Values<'_>) -> Vec<Port> {
     };
     model.graph().outputs.iter().map(port).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        DType, Tensor,
+        graph::{Conv, Graph, Input, Node, Op, Pool},
+    };
+    use std::collections::BTreeMap;
+
+    /// A network of few channels at high resolution.
+    fn narrow() -> Model {
+        let conv = |filters: usize, channels: usize, k: usize, stride: usize, groups: usize| {
+            let weight = format!("{filters}x{}x{k}x{k}", channels / groups);
+            let shape = [filters, channels / groups, k, k];
+            let values = vec![0.25; shape.iter().product()];
+            let conv = Conv {
+                filters,
+                kernel: [k, k],
+                stride: [stride, stride],
+                pad: [k / 2; 4],
+                dilation: [1, 1],
+                groups,
+                learned: None,
+                weight: weight.clone(),
+                bias: None,
+            };
+            (Op::Conv(conv.into()), Some((weight, Tensor::floats(DType::F32, &shape, &values))))
+        };
+        let pool =
+            Pool { kernel: [3, 3], stride: [1, 1], pad: [1; 4], dilation: [1, 1], ceil: false, count_pad: false };
+        let ops = [
+            conv(4, 3, 3, 2, 1),
+            conv(8, 4, 1, 1, 1),
+            conv(8, 8, 3, 1, 8),
+            conv(4, 8, 3, 1, 1),
+            (Op::MaxPool(pool.into()), None),
+            (Op::Sigmoid, None),
+        ];
+        let (mut nodes, mut tensors) = (Vec::new(), BTreeMap::new());
+        let mut last = "input".to_owned();
+        for (index, (op, tensor)) in ops.into_iter().enumerate() {
+            tensors.extend(tensor);
+            let name = format!("{index}");
+            nodes.push(Node { name: name.clone(), op, inputs: vec![last], outputs: vec![name.clone()] });
+            last = name;
+        }
+        let input = Input { name: "input".into(), shape: vec![1, 3, 64, 64], range: Vec::new(), image: None };
+        Model::new(&Graph { inputs: vec![input], nodes, outputs: vec![last], labels: Vec::new() }, &tensors).unwrap()
+    }
+
+    #[test]
+    fn every_thread_has_a_share_of_narrow_layers_at_high_resolution() {
+        let model = narrow();
+        for threads in [1, 2, 4] {
+            let threads_of_plan = Threads::Count(NonZeroUsize::new(threads).unwrap());
+            for isa in Isa::available() {
+                for fuse in [true, false] {
+                    let options =
+                        Options { threads: threads_of_plan.clone(), isa: Some(isa), fuse, ..Options::default() };
+                    let plan = Plan::new(&model, &options).unwrap();
+                    let sets: Vec<usize> = plan.0.sets.iter().map(|set| set.calls().len()).collect();
+                    let mut begin = 0;
+                    for step in &plan.0.steps {
+                        // One set of a layer does its work; another may zero a border.
+                        let most = sets[begin..step.end].iter().copied().max().unwrap_or(0);
+                        begin = step.end;
+                        if let Some(layer) = step.layer.map(|layer| &plan.report().layers[layer]) {
+                            assert!(most >= threads, "{}: {most} for {threads} threads, {}", layer.name, isa.name());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

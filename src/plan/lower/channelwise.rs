@@ -8,7 +8,7 @@ use crate::{
 use flgc_kernels::{CallError, Planes, Window, elementwise, pool, resize};
 use std::sync::Arc;
 
-/// Channels of a call: enough to amortise it, few enough to share the work between threads.
+/// Most channels of a call: enough to amortise it, few enough to share the work between threads.
 const CHANNELS: usize = 32;
 
 impl Lower<'_, '_> {
@@ -83,7 +83,8 @@ impl Lower<'_, '_> {
             channels: lanes.iter().map(|lane| lane.channel as usize).collect(),
             y: self.planes(lanes, image),
         };
-        (0..images).flat_map(|image| live.chunks(CHANNELS).map(move |lanes| part(image, lanes))).collect()
+        let channels = self.channels_of_call(live.len(), CHANNELS);
+        (0..images).flat_map(|image| live.chunks(channels).map(move |lanes| part(image, lanes))).collect()
     }
 
     /// The addresses of an operand for these outputs.

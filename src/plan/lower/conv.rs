@@ -12,8 +12,11 @@ use flgc_kernels::{
 };
 use std::ops::Range;
 
-/// Channels of a depthwise call: enough to amortise the call, few enough to share the work.
+/// Most channels of a depthwise call: enough to amortise the call, few enough to share the work.
 const DEPTHWISE_CHANNELS: usize = 16;
+
+/// What runs of pixels that threads share are a multiple of: whole vectors, and whole cache lines.
+const SHARED_PIXELS: usize = 64;
 
 /// Tiles of filters that go through blocks of rows together: enough to use each block often, few enough to share the work.
 const CHAINED_TILES: usize = 8;
@@ -70,14 +73,20 @@ impl Lower<'_, '_> {
         if let Some(deal) = self.deals.get(&step.storage) {
             return self.dealt(step, &stored, deal, calls);
         }
+        let most = if method == Method::Flat {
+            self.kernels.pointwise.max_filters()
+        } else {
+            self.kernels.spatial.max_filters()
+        };
+        let tiles = conv.groups.iter().map(|group| group.filters.len().div_ceil(most)).sum();
         for group in conv.groups.iter() {
             let members = self.members(step, group);
             match method {
                 _ if members.filters.is_empty() => {}
                 Method::Vector => self.vector(step, &stored, group, &members, calls)?,
-                Method::Flat => self.flat(step, &stored, group, &members, calls)?,
+                Method::Flat => self.flat(step, &stored, (group, &members), tiles, calls)?,
                 Method::Rows | Method::Depthwise | Method::Winograd => {
-                    self.rows(step, &stored, group, &members, calls)?;
+                    self.rows(step, &stored, (group, &members), tiles, calls)?;
                 }
             }
         }
@@ -190,12 +199,13 @@ impl Lower<'_, '_> {
         tiles
     }
 
+    /// A group of a convolution whose rows lie alike in inputs and outputs; all groups have `all_tiles` tiles of filters.
     fn flat(
         &mut self,
         step: &Step<'_>,
         stored: &Stored<'_, '_>,
-        group: Group<'_>,
-        members: &Members,
+        (group, members): (Group<'_>, &Members),
+        all_tiles: usize,
         calls: &mut Calls,
     ) -> Result<(), CallError> {
         let conv = stored.conv;
@@ -208,6 +218,7 @@ impl Lower<'_, '_> {
         let tiles = self.tiles_of_shares(step, group, members, kernel.filters_over(kernel.least(exact, taps, 1)));
         let cached = self.cached(step, tiles.len());
         let block = choose::block_pixels(whole, taps, tiles.len(), cached);
+        let block = choose::shared(block, [whole, SHARED_PIXELS], all_tiles, self.threads);
         // What is left, if less than a vector, joins the block before it.
         let last = match exact % block {
             rest if rest < kernel.isa.lanes() && rest < exact => rest + block,
@@ -243,12 +254,13 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
+    /// A group of a convolution row by row; all groups have `all_tiles` tiles of filters.
     fn rows(
         &mut self,
         step: &Step<'_>,
         stored: &Stored<'_, '_>,
-        group: Group<'_>,
-        members: &Members,
+        (group, members): (Group<'_>, &Members),
+        all_tiles: usize,
         calls: &mut Calls,
     ) -> Result<(), CallError> {
         let conv = stored.conv;
@@ -260,6 +272,7 @@ impl Lower<'_, '_> {
         // Each tile of filters reads all of its inputs, so some rows wait in cache for all tiles.
         let cached = self.cached(step, tiles.len());
         let block = choose::block_rows(rows, members.channels.len() * x_step, tiles.len(), cached);
+        let block = choose::shared(block, [rows, 1], all_tiles, self.threads);
         let packed: Vec<Packed> =
             tiles.into_iter().map(|tile| self.pack(step, stored, group, members, &members.filters[tile])).collect();
         let call = |image: usize, x: &Planes, begin: usize, packed: &Packed| {
@@ -380,7 +393,8 @@ impl Lower<'_, '_> {
         let input = &step.inputs[0];
         let lanes = input.lanes().unwrap_or_default();
         let sources = Sources::of(stored.conv);
-        for outputs in self.outputs(step).chunks(DEPTHWISE_CHANNELS) {
+        let outputs = self.outputs(step);
+        for outputs in outputs.chunks(self.channels_of_call(outputs.len(), DEPTHWISE_CHANNELS)) {
             let Packed { weights, bias, acts, outputs } = self.pack_depthwise(step, stored, &sources, outputs);
             for image in 0..input.shape[0] {
                 let plane = |lane: &Lane| self.places.plane(lanes[sources.channel(stored.conv, lane) as usize], image);

@@ -132,6 +132,11 @@ impl Lower<'_, '_> {
         self.live_lanes(step.storage)
     }
 
+    /// How many of `channels` channels go to one call: at most `most`, and no more than leave some for each thread.
+    fn channels_of_call(&self, channels: usize, most: usize) -> usize {
+        channels.div_ceil(self.threads).clamp(1, most)
+    }
+
     /// The addresses of planes.
     fn planes(&self, lanes: &[Lane], image: usize) -> Vec<u32> {
         lanes.iter().map(|&lane| self.places.plane(lane, image)).collect()

@@ -80,7 +80,7 @@ struct Layer {
     macs: u64,
     us: f64,
     gflops: f64,
-    #[serde(skip)]
+    /// Its time is part of the next one's, and the rate there that of both.
     fused_with_next: bool,
     #[serde(skip)]
     op: &'static str,
@@ -109,7 +109,8 @@ pub fn run(args: &BenchArgs) -> Result<Status, Stop> {
         replace(path, text.as_bytes()).map_err(|error| Stop::output(path.display(), &error))?;
     }
     let mut bench = Bench::new(&plan)?;
-    let warmup = bench.warm_up(args.warmup);
+    // How many runs are timed, where that is not given, one run has to tell.
+    let warmup = bench.warm_up(if args.runs.is_some() { args.warmup } else { args.warmup.max(1) });
     let runs = args.runs.map_or_else(|| runs_for(warmup), |runs| runs.get());
     let mut seconds = Vec::with_capacity(runs);
     let noise = Noise::start();
@@ -204,7 +205,7 @@ impl Bench {
 
     /// Runs `count` times; returns the seconds of the fastest.
     fn warm_up(&mut self, count: usize) -> f64 {
-        (0..count.max(1)).map(|_| self.run(|_| {}).seconds).fold(f64::INFINITY, f64::min)
+        (0..count).map(|_| self.run(|_| {}).seconds).fold(f64::INFINITY, f64::min)
     }
 }
 

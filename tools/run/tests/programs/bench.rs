@@ -37,7 +37,11 @@ fn json_has_the_keys_of_the_contract() {
     assert!((number(&whole["gflops"]) / gflops - 1.0).abs() < 1e-9);
     assert!((number(&whole["share_of_peak"]) - gflops / number(&whole["peak_gflops"])).abs() < 1e-9);
     let layers = whole["layers"].as_array().unwrap();
-    assert!(layers.iter().all(|layer| keys(layer) == ["gflops", "groups", "kernel", "macs", "name", "shape", "us"]));
+    let expected = ["fused_with_next", "gflops", "groups", "kernel", "macs", "name", "shape", "us"];
+    assert!(layers.iter().all(|layer| keys(layer) == expected));
+    // Layers that run together have one time, at the last.
+    let timed = |layer: &Value| number(&layer["us"]) > 0.0;
+    assert!(layers.iter().all(|layer| timed(layer) != layer["fused_with_next"].as_bool().unwrap()));
     assert_eq!(layers.iter().map(|layer| layer["macs"].as_u64().unwrap()).sum::<u64>(), 1_665_280);
     if cfg!(target_os = "linux") {
         assert!(number(&whole["cold_start_ms"]) > 0.0 && whole["peak_rss_bytes"].as_u64().unwrap() > 1 << 20);
