@@ -3,8 +3,9 @@
 
     python bench.py NETWORKS PROGRAMS RESULTS.json [--peers a,b] [--networks a,b] [--rounds 3] [--seconds 0.7] [--core 0]
 
-NETWORKS is a folder made by gen_models.py; PROGRAMS has flgc-bench, flgc-import, flgc-run and rust_peers. Each round of a peer and a network is a process
-of its own. A round in which something else kept the machine busy is repeated up to --tries times, then kept and marked. RESULTS.json is added to.
+NETWORKS is a folder made by gen_models.py; PROGRAMS has flgc-bench, flgc-import, flgc-run, rust_peers and small. Each round of a peer and a network is a process
+of its own. A round in which something else kept the machine busy is repeated up to --tries times, then kept and marked. Where the machine has another core, flgc
+also runs the grouped networks with two threads. RESULTS.json is added to.
 """
 
 import argparse
@@ -31,6 +32,8 @@ OWN = {"flgc": [], "flgc-avx2": ["--isa", "avx2"]}
 PEERS = [*OWN, "onnxruntime", "openvino-f32", "openvino-default", "litert", "mnn", "ncnn", "tract", "rten"]
 NETWORKS = ["mobilenet_v2_flgc8.masked", "mobilenet_v2_flgc8.split", "mobilenet_v2_flgc8.padded", "mobilenet_v2", "shufflenet_v2_x1_0",
             "resnet50_flgc8_dw.masked", "resnet50_flgc8_dw.split", "resnet50_flgc8_dw.padded", "resnet50", "resnext50_32x4d"]
+# What also runs with two threads.
+IN_THREADS = ["mobilenet_v2_flgc8.masked", "resnet50_flgc8_dw.masked"]
 # A share of time that others took, above which a round is noisy.
 QUIET = 0.08
 
@@ -46,28 +49,28 @@ def cores():
     return found
 
 
-def busy(core, before):
+def busy(ours, before):
     """The largest share that others had since `before`: of the other cores, or stolen from ours."""
     shares = []
     for name, (total, idle, stolen) in cores().items():
         elapsed = max(1, total - before[name][0])
-        own = name == f"cpu{core}"
+        own = name in [f"cpu{core}" for core in ours]
         shares.append((stolen - before[name][2]) / elapsed if own else 1 - (idle - before[name][1]) / elapsed)
     return max(shares)
 
 
-def measure(command, core, tries):
-    """The process's JSON, with `noise`."""
+def measure(command, ours, tries):
+    """The JSON of a process on the cores `ours`, with `noise`."""
     environment = dict(os.environ, RTEN_NUM_THREADS="1", RAYON_NUM_THREADS="1", OMP_NUM_THREADS="1")
     for _ in range(tries):
         before, start, used = cores(), time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(["taskset", "-c", str(core), *map(str, command)], capture_output=True, text=True, timeout=300, env=environment)
+        done = subprocess.run(["taskset", "-c", ",".join(map(str, ours)), *map(str, command)], capture_output=True, text=True, timeout=300, env=environment)
         if done.returncode != 0:
             raise RuntimeError((done.stderr or done.stdout).strip()[-300:])
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
         # Wall time without CPU time: somebody else had our core.
-        noise = max(busy(core, before), 1 - cpu / (time.perf_counter() - start) - 0.05)
+        noise = max(busy(ours, before), 1 - cpu / (time.perf_counter() - start) - 0.05)
         if noise < QUIET:
             break
         time.sleep(1)
@@ -75,10 +78,15 @@ def measure(command, core, tries):
     return dict(result, noise=round(noise, 3))
 
 
+def bench(programs, model, options, args, threads=1):
+    """What flgc-bench says."""
+    command = [programs / "flgc-bench", f"{model}.flgc", "--core", args.core, "--threads", threads, "--format", "json", *options]
+    return measure(command, range(args.core, args.core + threads), args.tries)
+
+
 def flgc(programs, model, options, args, given, expected, checked):
     """As a worker's answer; the output is compared once."""
-    command = [programs / "flgc-bench", f"{model}.flgc", "--core", args.core, "--format", "json", *options]
-    result = measure(command, args.core, args.tries)
+    result = bench(programs, model, options, args)
     key = (model, *options)
     if key not in checked:
         with tempfile.TemporaryDirectory() as folder:
@@ -92,6 +100,16 @@ def flgc(programs, model, options, args, given, expected, checked):
             "error": checked[key], "noise": result["noise"], "peak_gflops": result["peak_gflops"], "isa": result["isa"]}
 
 
+def sizes(programs):
+    """Bytes of programs without symbols."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ["flgc-run", "small"]:
+            subprocess.run(["strip", "-s", "-o", f"{folder}/{name}", programs / name], check=True)
+            found[name] = os.path.getsize(f"{folder}/{name}")
+    return found
+
+
 def machine(programs):
     """What the figures depend on."""
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "unknown")
@@ -101,6 +119,13 @@ def machine(programs):
     return {"cpu": cpu, "avx512": "avx512f" in flags, "avx2": "avx2" in flags, "cores": os.cpu_count(), "system": platform.platform(),
             "rustc": said("rustc", "--version"), "commit": said("git", "describe", "--always", "--dirty"),
             "date": datetime.date.today().isoformat(), "versions": {name: metadata.version(name) for name in packages} | {"tract": "0.23.9", "rten": "0.27.0"}}
+
+
+def save(record, path):
+    """Replaces the file."""
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(record, indent=1))
+    unfinished.rename(path)
 
 
 def main():
@@ -132,6 +157,7 @@ def main():
     if not record["machine"]["avx512"]:
         peers = [peer for peer in peers if peer != "flgc-avx2"]
     record["work"] = {name: {"macs": work["macs"]} for name, work in json.loads((args.networks_folder / "models.json").read_text()).items()}
+    record["sizes"] = sizes(programs)
     given = np.fromfile(args.networks_folder / "input.bin", np.float32).reshape(1, 3, 224, 224)
     checked = {}
     for turn in range(args.rounds):
@@ -149,7 +175,7 @@ def main():
                         result = flgc(programs, model, OWN[peer], args, given, np.fromfile(reference, np.float32), checked)
                     else:
                         worker = [programs / "rust_peers", peer, source] if peer in ("tract", "rten") else [sys.executable, HERE / "workers.py", peer, model]
-                        result = measure([*worker, *tail], args.core, args.tries)
+                        result = measure([*worker, *tail], [args.core], args.tries)
                         times = result.pop("times")
                         result.update(median=statistics.median(times), min=min(times), runs=len(times))
                 except (RuntimeError, subprocess.SubprocessError, ValueError, IndexError) as error:
@@ -159,9 +185,14 @@ def main():
                 cell["rounds"].append(result)
                 print(f"{turn + 1} {network:28} {peer:17} {result['median']:8.2f} ms, cold {result['cold_ms']:6.0f} ms, {result['rss_mb']:5.0f} MB, "
                       f"error {result['error']:.0e}, noise {result['noise']:.2f}", flush=True)
-                unfinished = args.results.with_suffix(".tmp")
-                unfinished.write_text(json.dumps(record, indent=1))
-                unfinished.rename(args.results)
+                save(record, args.results)
+            if network in IN_THREADS and "flgc" in peers and f"cpu{args.core + 1}" in cores():
+                rounds = record.setdefault("threads", {}).setdefault(network, [])
+                model = convert("flgc", source, converted, programs)
+                one, two = (bench(programs, model, [], args, threads)["latency_ms"]["p50"] for threads in (1, 2))
+                rounds.append([one, two])
+                print(f"{turn + 1} {network:28} one thread {one:.3f} ms, two {two:.3f} ms", flush=True)
+                save(record, args.results)
 
 
 if __name__ == "__main__":

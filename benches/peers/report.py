@@ -96,6 +96,14 @@ def tables(record, isa):
     table(["network", *peers], rows("rss_mb", 0))
     print("Largest difference to ONNX Runtime, of the largest output:\n")
     table(["network", *peers], [[network, *("" if value(network, peer, "error") is None else f"{value(network, peer, 'error'):.0e}" for peer in peers)] for network in networks])
+    print("flgc alone: allocations of the timed runs, " + ", ".join(
+        f"{network} {sum(r['allocations'] for r in results[f'{network}|flgc']['rounds'])}" for network in networks if results.get(f"{network}|flgc", {"rounds": []})["rounds"]) + ".\n")
+    if record.get("threads"):
+        print("flgc with one and two threads, in turn (medians over rounds):\n")
+        medians = {network: [statistics.median(times) for times in zip(*rounds)] for network, rounds in record["threads"].items()}
+        table(["network", "one thread, ms", "two threads, ms", ""], [[network, f"{one:.2f}", f"{two:.2f}", f"{one / two:.2f}x"] for network, (one, two) in medians.items()])
+    if record.get("sizes"):
+        print(f"Programs without symbols, bytes: flgc-run {record['sizes']['flgc-run']}; one that only loads and runs a model {record['sizes']['small']}.\n")
     noisy = sum(all(r["noise"] >= QUIET for r in cell["rounds"]) for cell in results.values() if cell["rounds"])
     print(f"Rounds: {max(len(cell['rounds']) for cell in results.values())}; cells without a quiet round: {noisy}.")
     for key, cell in results.items():
