@@ -266,14 +266,15 @@ fn the_bits_do_not_depend_on_any_of_these_together() {
     for (name, model) in networks().into_iter().chain(shipped) {
         for isa in Isa::available() {
             let base = Options { isa: Some(isa), ..Options::default() };
-            let rules = Plan::new(&model, &Options { fuse: false, ..base.clone() }).unwrap();
-            let one = run(&rules);
-            let text = rules.tuning().to_string();
+            let one = run(&Plan::new(&model, &Options { fuse: false, ..base.clone() }).unwrap());
+            // Each choice the other way round, and whatever can run together.
+            let text = Plan::new(&model, &base).unwrap().tuning().to_string();
             let flipped = text.replace("false", "other").replace("true", "false").replace("other", "true");
             let flipped: Tuning = flipped.replace("65536", "1000").parse().unwrap();
+            let together: Tuning = text.replace("false", "true").parse().unwrap();
             let small = Some(Caches { l1: 8 << 10, l2: 64 << 10, last: 64 << 10 });
             for (fuse, caches) in [(false, None), (true, None), (true, small)] {
-                for tune in [Tune::Rules, Tune::Given(flipped.clone())] {
+                for tune in [Tune::Rules, Tune::Given(flipped.clone()), Tune::Given(together.clone())] {
                     for threads in 1..=4 {
                         let threads = Threads::Count(NonZeroUsize::new(threads).unwrap());
                         let options = Options { fuse, caches, tune: tune.clone(), threads, ..base.clone() };

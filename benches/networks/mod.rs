@@ -1,4 +1,4 @@
-//! Well-known networks with random weights and random groups, for tests and benchmarks: their speed and structure do not depend on the weights.
+//! Well-known networks with random weights and random groups: their speed and structure do not depend on the weights.
 
 mod builder;
 mod zoo;

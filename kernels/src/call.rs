@@ -1,8 +1,8 @@
 //! Calls, and sets of calls that are proven to be independent.
 
 use crate::{
-    Arena, Weights, chain, deal, depthwise, elementwise, fill, gather, linear, pointwise, pool, resize, softmax,
-    spatial, winograd,
+    Arena, Weights, chain, deal, depthwise, elementwise, expand, fill, gather, linear, pointwise, pool, resize,
+    softmax, spatial, winograd,
 };
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
@@ -210,6 +210,8 @@ pub enum Call {
     Resize(resize::Call),
     /// Of [`elementwise`].
     Elementwise(elementwise::Call),
+    /// Of [`expand`].
+    Expand(expand::Call),
     /// Of [`fill`].
     Fill(fill::Call),
     /// Of [`gather`].
@@ -266,6 +268,12 @@ impl From<resize::Call> for Call {
     }
 }
 
+impl From<expand::Call> for Call {
+    fn from(call: expand::Call) -> Self {
+        Self::Expand(call)
+    }
+}
+
 impl From<elementwise::Call> for Call {
     fn from(call: elementwise::Call) -> Self {
         Self::Elementwise(call)
@@ -313,6 +321,7 @@ impl Call {
         match self {
             Self::Depthwise(call) => call,
             Self::Elementwise(call) => call,
+            Self::Expand(call) => call,
             Self::Fill(call) => call,
             Self::Gather(call) => call,
             Self::Deal(call) => call,
@@ -337,6 +346,7 @@ impl Call {
             match self {
                 Self::Depthwise(call) => call.run(weights, arena),
                 Self::Elementwise(call) => call.run(weights, arena),
+                Self::Expand(call) => call.run(weights, arena),
                 Self::Fill(call) => call.run(weights, arena),
                 Self::Gather(call) => call.run(weights, arena),
                 Self::Deal(call) => call.run(weights, arena),

@@ -14,6 +14,7 @@
 //! | [`pointwise`] | any convolution of stride 1 as a list of taps: 1x1, and k x k on planes with a zero border | avx512, avx2, portable |
 //! | [`spatial`] | any convolution as a list of taps, by rows, with any stride | avx512, avx2, portable |
 //! | [`depthwise`] | a convolution of each channel on its own: any window, any stride, no border needed | avx512, avx2, portable |
+//! | [`expand`] | a 1x1 convolution of few channels and the 3x3 depthwise one over what it makes, in registers | avx512, portable |
 //! | [`linear`] | fully connected, on lists of single floats | avx512, avx2, portable |
 //! | [`softmax`] | softmax along lists of planes or of single floats | avx512, avx2, portable |
 //! | [`elementwise`] | activations, sums, products, scale and shift | avx512, avx2, portable |
@@ -37,6 +38,7 @@ mod denormals;
 pub mod depthwise;
 pub mod elementwise;
 mod ending;
+pub mod expand;
 pub mod fill;
 pub mod gather;
 mod isa;

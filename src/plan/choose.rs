@@ -2,7 +2,8 @@
 
 use super::net::Conv;
 use flgc_kernels::{
-    Isa, deal, depthwise, elementwise, linear, pointwise, pool, resize, softmax, spatial, winograd, winograd::TILE,
+    Isa, deal, depthwise, elementwise, expand, linear, pointwise, pool, resize, softmax, spatial, winograd,
+    winograd::TILE,
 };
 
 /// How a convolution is computed.
@@ -86,6 +87,8 @@ pub(super) struct Kernels {
     pub(super) winograd: &'static winograd::Kernel,
     pub(super) deal: &'static deal::Kernel,
     pub(super) depthwise: &'static depthwise::Kernel,
+    /// Not every instruction set has one.
+    pub(super) expand: Option<&'static expand::Kernel>,
     pub(super) linear: &'static linear::Kernel,
     pub(super) pool: &'static pool::Kernel,
     pub(super) elementwise: &'static elementwise::Kernel,
@@ -102,6 +105,7 @@ impl Kernels {
             winograd: winograd::available().find(|kernel| kernel.isa == isa)?,
             deal: deal::available().find(|kernel| kernel.isa == isa)?,
             depthwise: depthwise::available().find(|kernel| kernel.isa == isa)?,
+            expand: expand::available().find(|kernel| kernel.isa == isa),
             linear: linear::available().find(|kernel| kernel.isa == isa)?,
             pool: pool::available().find(|kernel| kernel.isa == isa)?,
             elementwise: elementwise::available().find(|kernel| kernel.isa == isa)?,

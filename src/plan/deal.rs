@@ -18,8 +18,17 @@ use super::{
 use flgc_kernels::ALIGN;
 use std::{collections::BTreeMap, ops::Range};
 
-/// Fewest filters of a group for which dealing its input pays.
-const FEWEST_FILTERS: usize = 12;
+/// Tiles of filters of a group up to which dealing its input does not pay: each that reads it takes less time, but not as much less as dealing takes. From the
+/// table `dealt` of the benchmark `choices` on an Intel Xeon, model 167, time dealt / not, by the filters of a group (tiles of 12 and 6):
+///
+/// | layer | AVX-512 8 | 12 | 16 | 32 | 64 | AVX2 8 | 12 | 16 | 32 | 64 |
+/// |---|---|---|---|---|---|---|---|---|---|---|
+/// | 224x224, 3 channels, 3x3 | 1.36 | 1.23 | 1.18 | 1.00 | 0.91 | 1.01 | 1.04 | 1.06 | 0.90 | 0.87 |
+/// | 56x56, 64 channels, 1x1 | 1.44 | 1.31 | 1.02 | 0.82 | 0.68 | 1.01 | 1.11 | 0.91 | 0.85 | 0.73 |
+/// | 56x56, 64 channels, 3x3 | 1.49 | 1.28 | 1.09 | 0.86 | 0.79 | 0.94 | 0.99 | 0.96 | 0.87 | 0.81 |
+/// | 28x28, 256 channels, 1x1 | 1.44 | 1.43 | 1.06 | 0.81 | 0.65 | 1.00 | 1.22 | 1.02 | 0.85 | 0.73 |
+/// | 28x28, 8 groups of 16 channels, 3x3 | 1.59 | 1.43 | 1.14 | 0.98 | | 1.06 | 1.12 | 1.01 | 0.93 | |
+const FEW_TILES: usize = 2;
 
 /// How a convolution with stride is dealt.
 #[derive(Clone, Debug)]
@@ -106,7 +115,7 @@ impl Deal {
     pub(super) fn of(
         step: &Step<'_>,
         layout: &Layout,
-        Target { caches, lanes, parts, .. }: Target,
+        Target { caches, lanes, filters: tile, parts, .. }: Target,
     ) -> Option<(Self, bool)> {
         let Kind::Conv(conv) = &step.layer.kind else { return None };
         let [_, _, h, w] = step.inputs[0].shape.nchw()?;
@@ -117,7 +126,7 @@ impl Deal {
         let groups = conv.groups.iter().filter(|group| !group.channels.is_empty());
         let (count, filters) =
             groups.clone().fold((0, 0), |(count, filters), group| (count + 1, filters + group.filters.len()));
-        let pays = filters >= count * FEWEST_FILTERS;
+        let pays = filters > count * FEW_TILES * tile;
         let phases = Phases::of(conv);
         let [more_rows, more_columns] = phases.more([0, 0]);
         // Rows of inputs are longer than those of outputs by some columns.

@@ -177,7 +177,7 @@ impl Plan {
         let caches = options.caches.unwrap_or_else(Caches::of_this_machine);
         let filters = kernels.pointwise.max_filters();
         let (lanes, deals) = (kernels.pointwise.isa.lanes(), kernels.depthwise.deals);
-        let target = scratch::Target { caches, lanes, filters, deals, parts };
+        let target = scratch::Target { caches, lanes, filters, deals, expand: kernels.expand, parts };
         let mut tuning = Tuning::default();
         let (runs, deals) = if options.fuse {
             let runs = fuse::runs(&net, &live, &layouts, target, (asked, &mut tuning));
@@ -472,6 +472,11 @@ mod tests {
             conv(4, 3, 3, 2, 1),
             conv(8, 4, 1, 1, 1),
             conv(8, 8, 3, 1, 8),
+            conv(48, 8, 1, 1, 4),
+            (Op::Relu6, None),
+            conv(48, 48, 3, 2, 48),
+            (Op::Relu6, None),
+            conv(8, 48, 1, 1, 1),
             conv(4, 8, 3, 1, 1),
             (Op::MaxPool(pool.into()), None),
             (Op::Sigmoid, None),
@@ -484,7 +489,7 @@ mod tests {
             nodes.push(Node { name: name.clone(), op, inputs: vec![last], outputs: vec![name.clone()] });
             last = name;
         }
-        let input = Input { name: "input".into(), shape: vec![1, 3, 64, 64], range: Vec::new(), image: None };
+        let input = Input { name: "input".into(), shape: vec![1, 3, 128, 128], range: Vec::new(), image: None };
         Model::new(&Graph { inputs: vec![input], nodes, outputs: vec![last], labels: Vec::new() }, &tensors).unwrap()
     }
 

@@ -1,7 +1,7 @@
 //! Scratch memory of bands and blocks, and what their size depends on.
 
 use super::{cache::Caches, layout::distance};
-use flgc_kernels::ALIGN;
+use flgc_kernels::{ALIGN, expand};
 
 /// What a plan is made for.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,8 @@ pub(super) struct Target {
     pub(super) filters: usize,
     /// Whether it pays to deal columns for a depthwise layer that takes every second one.
     pub(super) deals: bool,
+    /// The kernel of expansions and depthwise layers in registers, if there is one.
+    pub(super) expand: Option<&'static expand::Kernel>,
     /// Threads.
     pub(super) parts: usize,
 }

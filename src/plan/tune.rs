@@ -16,7 +16,7 @@ pub enum Tune {
     /// By rules, which come from measurements on a few machines.
     #[default]
     Rules,
-    /// By measuring the candidates on this machine, for at most about so long. It takes the memory of five plans and four sessions; a network that is not
+    /// By measuring the candidates on this machine, for at most about so long. It takes the memory of six plans and five sessions; a network that is not
     /// planned and run once in each way within the time is planned by rules.
     Measure(Duration),
     /// As measured before: [`Plan::tuning`].
@@ -43,6 +43,9 @@ pub(super) struct Ways {
     /// Whether an expansion runs in bands of rows with the two layers behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) bands: Option<bool>,
+    /// Whether, in bands, an expansion and the depthwise layer behind it run in registers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) registers: Option<bool>,
     /// Whether the input of a convolution with stride is dealt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) dealt: Option<bool>,
@@ -56,6 +59,7 @@ impl Ways {
     fn or(self, others: Self) -> Self {
         Self {
             bands: self.bands.or(others.bands),
+            registers: self.registers.or(others.registers),
             dealt: self.dealt.or(others.dealt),
             block: self.block.or(others.block),
         }
@@ -117,8 +121,9 @@ pub(super) fn measure(model: &Model, options: &Options, limit: Duration) -> Resu
     let start = Instant::now();
     let threads = pool(&options.threads)?.map_or(Threads::One, Threads::Pool);
     let options = Options { threads, ..options.clone() };
-    let apart = Ways { bands: Some(false), dealt: Some(false), block: None };
-    let mut ways = vec![apart, Ways { bands: Some(true), dealt: Some(true), block: None }];
+    let apart = Ways { bands: Some(false), registers: Some(false), dealt: Some(false), block: None };
+    let joined = Ways { bands: Some(true), dealt: Some(true), ..apart };
+    let mut ways = vec![apart, joined, Ways { registers: Some(true), ..joined }];
     ways.extend(BLOCKS.map(|block| Ways { block: Some(block), ..apart }));
     let rules = Plan::with(model, &options, &Tuning::default())?;
     let mut tuning = rules.tuning().clone();
@@ -148,16 +153,28 @@ pub(super) fn measure(model: &Model, options: &Options, limit: Duration) -> Resu
 
 /// The fastest ways of a layer among those that were measured.
 fn fastest(candidates: &[Candidate], layer: &str, by_rule: Ways) -> Ways {
-    let [apart, joined, blocks @ ..] = candidates else { return by_rule };
+    let [apart, joined, in_registers, blocks @ ..] = candidates else { return by_rule };
     let mut ways = by_rule;
     let joins = joined.plan.tuning().of(layer);
     if joins.bands == Some(true) || joins.dealt == Some(true) {
         let layers = joined.together(layer);
-        let [apart, joined] = [apart, joined].map(|candidate| candidate.time(layers.clone()));
+        let mut times = [apart, joined, in_registers].map(|candidate| candidate.time(layers.clone()));
         let is_joined = by_rule.bands.or(by_rule.dealt) == Some(true);
-        let join = if is_joined { joined * GAIN <= apart } else { joined < GAIN * apart };
-        ways.bands = joins.bands.map(|_| join);
-        ways.dealt = joins.dealt.map(|_| join);
+        let has_registers = in_registers.plan.tuning().of(layer).registers == Some(true);
+        let by_rule = if !is_joined {
+            0
+        } else if by_rule.registers == Some(true) {
+            2
+        } else {
+            1
+        };
+        // What is no faster than the rule's way by more than noise is not taken.
+        times[by_rule] *= GAIN;
+        let best = (0..if has_registers { 3 } else { 2 }).min_by(|&a, &b| times[a].total_cmp(&times[b]));
+        let best = best.unwrap_or(by_rule);
+        ways.bands = joins.bands.map(|_| best > 0);
+        ways.dealt = joins.dealt.map(|_| best > 0);
+        ways.registers = joins.registers.map(|_| best == 2);
     }
     let mut best = apart.time(apart.together(layer));
     for candidate in blocks {

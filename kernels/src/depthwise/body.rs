@@ -516,7 +516,7 @@ struct Channel<S: Simd> {
 /// # Safety
 /// There are three at `w`.
 #[inline(always)]
-pub(super) unsafe fn load_row<S: Simd>(s: S, w: *const f32) -> [S::V; 3] {
+pub(crate) unsafe fn load_row<S: Simd>(s: S, w: *const f32) -> [S::V; 3] {
     // SAFETY: the caller's promise.
     unsafe { [s.splat(*w), s.splat(*w.add(1)), s.splat(*w.add(2))] }
 }

@@ -23,6 +23,8 @@ use crate::{
     call::{CallError, Extents, Run},
 };
 
+pub(crate) use body::load_row;
+
 type Entry = unsafe fn(&Call, *const f32, *mut f32);
 
 /// A variant: an instruction set.

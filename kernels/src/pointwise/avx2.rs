@@ -10,6 +10,27 @@ pub(super) static KERNEL: Kernel = Kernel {
     by_filters: &[tile::<1, 8>, tile::<2, 6>, tile::<3, 4>, tile::<4, 3>, tile::<5, 2>, tile::<6, 2>],
 };
 
+#[cfg(feature = "sweep")]
+pub(super) static CANDIDATES: &[super::Candidate] = super::sweep::table!(
+    Isa::Avx2,
+    KERNEL.by_filters,
+    tile {
+        1: 1 2 3 4 5 6;
+        2: 1 2 3 4 5 6;
+        3: 1 2 3 4;
+        4: 1 2 3;
+        6: 1 2;
+        8: 1;
+    }
+    few {
+        1: 1 2 3 4 5 6;
+        2: 1 2 3 4 5;
+        3: 1 2 3;
+        4: 1 2;
+        6: 1;
+    }
+);
+
 /// # Safety
 /// As for [`body::run`], and the CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]

@@ -36,6 +36,29 @@ pub(super) static KERNEL: Kernel = Kernel {
     ],
 };
 
+#[cfg(feature = "sweep")]
+pub(super) static CANDIDATES: &[super::Candidate] = super::sweep::table!(
+    Isa::Avx512,
+    KERNEL.by_filters,
+    tile {
+        1: 1 2 3 4 5 6 7 8 9 10 11 12;
+        2: 1 2 3 4 5 6 7 8 9 10 11 12;
+        3: 1 2 3 4 5 6 7 8;
+        4: 1 2 3 4 5 6;
+        6: 1 2 3 4;
+        8: 1 2 3;
+    }
+    few {
+        1: 1 2 3 4 5 6 7 8 9 10 11 12;
+        2: 1 2 3 4 5 6 7 8 9 10 11 12;
+        3: 1 2 3 4 5 6 7 8;
+        4: 1 2 3 4 5 6;
+        5: 1 2 3 4;
+        6: 1 2 3;
+        8: 1 2;
+    }
+);
+
 /// # Safety
 /// As for [`body::run`], and the CPU has AVX-512 F, BW, DQ and VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]

@@ -12,6 +12,8 @@ mod avx512;
 mod body;
 mod portable;
 pub mod reference;
+#[cfg(feature = "sweep")]
+mod sweep;
 
 use crate::{
     Epilogue, Isa, Planes,
@@ -19,6 +21,9 @@ use crate::{
     tile,
 };
 use std::ops::RangeInclusive;
+
+#[cfg(feature = "sweep")]
+pub use sweep::{Candidate, candidates};
 
 type Entry = unsafe fn(&Call, *const f32, *mut f32);
 
@@ -199,6 +204,13 @@ impl Call {
     #[must_use]
     pub const fn kernel(&self) -> &'static Kernel {
         self.kernel
+    }
+
+    /// The same, but whether each tile asks for the inputs of the next is given.
+    #[cfg(feature = "sweep")]
+    #[must_use]
+    pub fn asking_for_next(self, asks_for_next: bool) -> Self {
+        Self { asks_for_next, ..self }
     }
 }
 

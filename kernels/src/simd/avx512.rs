@@ -119,6 +119,19 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn keep(self, v: __m512, mask: __mmask16) -> __m512 {
+        // SAFETY: see the top.
+        unsafe { _mm512_maskz_mov_ps(mask, v) }
+    }
+    #[inline(always)]
+    fn down(self, v: __m512) -> __m512 {
+        // SAFETY: see the top.
+        unsafe {
+            let v = _mm512_castps_si512(v);
+            _mm512_castsi512_ps(_mm512_alignr_epi32::<1>(v, v))
+        }
+    }
+    #[inline(always)]
     fn zip_mixed(self, even: __m512, odd: __m512) -> (__m512, __m512) {
         // SAFETY: see the top.
         unsafe { (_mm512_unpacklo_ps(even, odd), _mm512_unpackhi_ps(even, odd)) }

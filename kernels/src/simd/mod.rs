@@ -145,6 +145,23 @@ pub(crate) trait Simd: Copy {
         unsafe { self.load(later.as_ptr()) }
     }
 
+    /// The lanes of `mask`, zero in the others.
+    #[inline(always)]
+    fn keep(self, v: Self::V, mask: Self::M) -> Self::V {
+        let lanes = self.to_array(v);
+        // SAFETY: the array holds 16 floats and no vector is longer.
+        unsafe { self.load_masked(lanes.as_ptr(), mask) }
+    }
+
+    /// Each lane one place earlier; the last one is anything.
+    #[inline(always)]
+    fn down(self, v: Self::V) -> Self::V {
+        let mut down = [0.0; 16];
+        down[..Self::LANES - 1].copy_from_slice(&self.to_array(v)[1..Self::LANES]);
+        // SAFETY: as above.
+        unsafe { self.load(down.as_ptr()) }
+    }
+
     /// Every `step`-th element from `p` on.
     ///
     /// # Safety

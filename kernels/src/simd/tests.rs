@@ -47,6 +47,8 @@ fn check<S: Simd>(s: S) {
     equal(second, &|i| b[i], "zip_mixed, second");
     // SAFETY: as above.
     equal(unsafe { s.load_strided(a.as_ptr(), 2) }, &|i| a[2 * i], "load_strided");
+    let down = s.to_array(s.down(va));
+    assert_eq!(down[..n - 1], a[1..n], "down");
     let last = n as isize;
     for begin in -1..=last + 1 {
         for end in -1..=last + 1 {
@@ -54,6 +56,8 @@ fn check<S: Simd>(s: S) {
             let v = unsafe { s.load_masked(a.as_ptr(), s.mask(begin, end)) };
             let inside = |i: usize| (begin..end).contains(&(i as isize));
             equal(v, &|i| if inside(i) { a[i] } else { 0.0 }, &format!("mask {begin}..{end}"));
+            let v = s.keep(va, s.mask(begin, end));
+            equal(v, &|i| if inside(i) { a[i] } else { 0.0 }, &format!("keep {begin}..{end}"));
         }
     }
     for step in -1746..=1767 {

@@ -13,16 +13,27 @@ use crate::plan::{
     net::{Conv, Kind},
     value::Lane,
 };
-use flgc_kernels::{ALIGN, Call, CallError, CallSet, Epilogue, Image, Planes, chain, deal, depthwise, pointwise};
+use flgc_kernels::{
+    ALIGN, Call, CallError, CallSet, Epilogue, Image, Planes, chain, deal, depthwise, expand, pointwise,
+};
 use std::{collections::BTreeMap, ops::Range};
 
-/// Filters of the first step that scratch memory holds at once, and the depthwise layer over them.
+/// Filters of the first step that are made at once, and the depthwise layer over them.
 struct Chunk {
-    /// The group of an expansion that they belong to, and their tiles.
-    expansion: Option<(usize, Vec<Packed>)>,
+    first: First,
     depthwise: Packed,
     /// The plane of scratch memory that each depthwise output reads.
     sources: Vec<usize>,
+}
+
+/// How the filters of a chunk are made.
+enum First {
+    /// Tiles of a group of an expansion, into scratch memory.
+    Tiles(usize, Vec<Packed>),
+    /// A group of an expansion, in registers; with weights `[filters][channels]`.
+    InRegisters(usize, Packed),
+    /// By the convolution with stride that the run begins with.
+    Strided,
 }
 
 /// A run, packed: what its bands have in common.
@@ -69,11 +80,12 @@ impl Lower<'_, '_> {
         let mut strided = None;
         let chunks = match (&run.head, &first.layer.kind) {
             (&Head::Expansion { filters, .. }, _) => self.chunks(first, &middle, filters),
+            (Head::InRegisters, Kind::Conv(conv)) => self.chunks_in_registers(first, &Stored::new(conv), &middle),
             (Head::Strided(deal), Kind::Conv(conv)) => {
                 let groups = self.dealt_groups(first, &Stored::new(conv), deal);
                 strided = Some(Strided { conv, deal, groups });
                 let held = self.outputs(first);
-                vec![self.chunk(&middle, None, &held)]
+                vec![self.chunk(&middle, First::Strided, &held)]
             }
             _ => unreachable!("a convolution"),
         };
@@ -94,7 +106,9 @@ impl Lower<'_, '_> {
 
     /// The name of the kernel that runs a step of a run.
     pub(in crate::plan) fn kernel_in_bands(&self, run: &Run, step: &Step<'_>) -> &'static str {
+        let is_projection = step.storage == self.net.steps[run.first + 2].storage;
         match (&run.head, &step.layer.kind) {
+            (Head::InRegisters, _) if !is_projection => self.kernels.expand.map_or("none", |kernel| kernel.name),
             _ if fuse::pointwise(step).is_some() => self.kernels.pointwise.name,
             (Head::Strided(deal), Kind::Conv(conv)) if !conv.is_depthwise() => self.kernel_of(deal),
             _ => self.kernels.depthwise.name,
@@ -124,13 +138,51 @@ impl Lower<'_, '_> {
         let lists = self.tiles(expand, most);
         let chunk = |(group, tiles): (usize, Vec<Packed>)| {
             let held: Vec<Lane> = tiles.iter().flat_map(|tile| tile.outputs.clone()).collect();
-            self.chunk(middle, Some((group, tiles)), &held)
+            self.chunk(middle, First::Tiles(group, tiles), &held)
         };
         lists.into_iter().map(chunk).collect()
     }
 
+    /// An expansion group by group, for registers: a filter for each depthwise output that reads it.
+    fn chunks_in_registers(
+        &mut self,
+        expand: &Step<'_>,
+        stored: &Stored<'_, '_>,
+        middle: &Middle<'_, '_>,
+    ) -> Vec<Chunk> {
+        let lanes = middle.step.inputs[0].lanes().unwrap_or_default();
+        let mut chunks = Vec::new();
+        for (index, group) in stored.conv.groups.iter().enumerate() {
+            let place: BTreeMap<u32, usize> =
+                group.filters.iter().enumerate().map(|(f, &filter)| (filter, f)).collect();
+            let filter = |lane: &Lane| {
+                let channel = lanes[middle.sources.channel(middle.stored.conv, lane) as usize].channel;
+                Some((*lane, *place.get(&channel)?))
+            };
+            let (outputs, filters): (Vec<Lane>, Vec<usize>) = middle.outputs.iter().filter_map(filter).unzip();
+            if outputs.is_empty() {
+                continue;
+            }
+            let channels = self.members(expand, group).channels;
+            let weights = self.weights.push_with(channels.len() * filters.len(), |packed| {
+                let places = packed.chunks_exact_mut(channels.len().max(1)).zip(&filters);
+                for (row, &f) in places {
+                    let (source, factor) = stored.filter(group, f);
+                    row.iter_mut().zip(&channels).for_each(|(weight, &c)| *weight = source[c] * factor);
+                }
+            });
+            let bias: Vec<f32> = filters.iter().map(|&f| stored.bias(group, f)).collect();
+            let bias = self.weights.push(&bias);
+            let made = Self::outputs_of(expand, group, &filters);
+            let packed = Packed { weights, bias, acts: self.acts(expand, &made), outputs: made };
+            let depthwise = self.pack_depthwise(middle.step, &middle.stored, &middle.sources, &outputs);
+            chunks.push(Chunk { first: First::InRegisters(index, packed), depthwise, sources: Vec::new() });
+        }
+        chunks
+    }
+
     /// The depthwise layer over the planes `held` in scratch memory, in that order.
-    fn chunk(&mut self, middle: &Middle<'_, '_>, expansion: Option<(usize, Vec<Packed>)>, held: &[Lane]) -> Chunk {
+    fn chunk(&mut self, middle: &Middle<'_, '_>, first: First, held: &[Lane]) -> Chunk {
         let Middle { step, stored, sources, outputs } = middle;
         let lanes = step.inputs[0].lanes().unwrap_or_default();
         let planes: BTreeMap<u32, usize> = held.iter().enumerate().map(|(i, lane)| (lane.channel, i)).collect();
@@ -138,7 +190,7 @@ impl Lower<'_, '_> {
         let (outputs, planes): (Vec<Lane>, Vec<usize>) =
             outputs.iter().filter_map(|lane| Some((*lane, plane(lane)?))).unzip();
         let depthwise = self.pack_depthwise(step, stored, sources, &outputs);
-        Chunk { expansion, depthwise, sources: planes }
+        Chunk { first, depthwise, sources: planes }
     }
 
     /// The sets of all bands of a part.
@@ -163,16 +215,22 @@ impl Lower<'_, '_> {
             }
             let mut dealt_group = None;
             for chunk in chunks {
-                if let Some((group, tiles)) = &chunk.expansion {
+                if let First::Tiles(group, tiles) = &chunk.first {
                     let deals = dealt_group.replace(*group) != Some(*group);
                     self.expand_band(fused, (*group, tiles, deals), &band, (image, begin), &mut sets)?;
                 }
                 let outputs = &chunk.depthwise.outputs;
-                if !outputs.is_empty() {
-                    let y: Vec<u32> = outputs.iter().map(|lane| made(fused.made[&lane.channel])).collect();
-                    let call = self.depthwise_band(fused, chunk, &band, &expanded, &y)?;
-                    sets.push(CallSet::new(vec![call.into()])?);
+                if outputs.is_empty() {
+                    continue;
                 }
+                let y: Vec<u32> = outputs.iter().map(|lane| made(fused.made[&lane.channel])).collect();
+                let call = match &chunk.first {
+                    First::InRegisters(group, packed) => {
+                        self.band_in_registers(fused, (*group, packed), chunk, &band, (image, begin), &y)?.into()
+                    }
+                    _ => self.depthwise_band(fused, chunk, &band, &expanded, &y)?.into(),
+                };
+                sets.push(CallSet::new(vec![call])?);
             }
             sets.push(self.project_band(project, fused, &band, image, &made)?);
         }
@@ -329,7 +387,7 @@ impl Lower<'_, '_> {
         let Packed { weights, bias, acts, .. } = &chunk.depthwise;
         let [input, output] = [first, step].map(|step| self.image(&step.output));
         let (pitch, odd, skip) = match &fused.run.head {
-            Head::Strided(_) => (input.pitch, None, 0),
+            Head::Strided(_) | Head::InRegisters => (input.pitch, None, 0),
             Head::Expansion { dealt: Some(dealt), .. } => (dealt.pitch, Some(dealt.odd), 0),
             // The first row lies behind the start of the first vector.
             Head::Expansion { dealt: None, .. } => {
@@ -351,6 +409,38 @@ impl Lower<'_, '_> {
             epilogue: Epilogue { first: acts[0], residual: None, last: acts[1] },
         };
         depthwise::Call::new(self.kernels.depthwise, spec)
+    }
+
+    /// The rows of `band` of the depthwise outputs of a chunk, over a group of the expansion in registers.
+    fn band_in_registers(
+        &self,
+        fused: &Fused<'_>,
+        (group, packed): (usize, &Packed),
+        chunk: &Chunk,
+        band: &Band,
+        (image, begin): (usize, usize),
+        y: &[u32],
+    ) -> Result<expand::Call, CallError> {
+        let (Some(kernel), Kind::Conv(conv)) = (self.kernels.expand, &fused.depthwise.layer.kind) else {
+            unreachable!("what the run was made for")
+        };
+        let input = self.image(&fused.first.inputs[0]);
+        let spec = expand::Spec {
+            input: Image { height: band.input.len(), ..input },
+            output: Image { height: band.output.len(), ..self.image(&fused.depthwise.output) },
+            stride: conv.stride[0],
+            pad: band.pad,
+            x: moved(&self.sources(fused.first, group, image), band.input.start * input.pitch),
+            scratch: begin as u32,
+            expansion: packed.weights,
+            expansion_bias: packed.bias,
+            between: packed.acts[0],
+            weights: chunk.depthwise.weights,
+            bias: chunk.depthwise.bias,
+            y,
+            activation: chunk.depthwise.acts[0],
+        };
+        expand::Call::new(kernel, spec)
     }
 
     /// The rows of `band` of the projection.
