@@ -127,7 +127,7 @@ fn check(case: &Case, kernel: &'static Kernel) {
         starts.map(|start| start..start + columns).collect()
     };
     let written = rows_of(y);
-    assert_untouched(&before, &after, written.iter().cloned().chain([behind..behind + scratch]), &what);
+    assert_untouched(&before, &after, written.iter().cloned().chain(std::iter::once(behind..behind + scratch)), &what);
     let expected = reference::run(&spec, weights.as_slice(), &before);
     for (place, &expected) in written.iter().cloned().flatten().zip(&expected) {
         assert_close(after[place], expected, 2 * (case.taps + 9), &what);

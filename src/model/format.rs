@@ -162,8 +162,10 @@ pub(super) fn write<'a>(
         Tensor { dtype: DType, shape: &'a [usize], data_offsets: [usize; 2] },
     }
     const ZEROS: &str = "00000000";
-    let metadata = BTreeMap::from([("format", "flgc"), ("version", "1"), ("checksum", ZEROS), ("graph", graph)]);
-    let mut header = BTreeMap::from([("__metadata__", Value::Metadata(metadata))]);
+    let mut metadata = BTreeMap::new();
+    metadata.extend([("format", "flgc"), ("version", "1"), ("checksum", ZEROS), ("graph", graph)]);
+    let mut header = BTreeMap::new();
+    header.insert("__metadata__", Value::Metadata(metadata));
     let mut data_len = 0;
     for (name, dtype, shape, bytes) in tensors.clone() {
         let data_offsets = [data_len, data_len + bytes.len()];

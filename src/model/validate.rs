@@ -29,7 +29,9 @@ pub(super) fn check(model: &Model) -> Result<(), ModelError> {
             return Err(ModelError::invalid(format_args!("tensor {name:?}, element {index}"), x, "a finite number"));
         }
     }
-    let unused: RefCell<BTreeSet<&str>> = RefCell::new(model.tensor_names().collect());
+    let mut unused = BTreeSet::new();
+    unused.extend(model.tensor_names());
+    let unused = RefCell::new(unused);
     let find = |name: &str| {
         unused.borrow_mut().remove(name);
         model.tensor(name)

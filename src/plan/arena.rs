@@ -1,6 +1,6 @@
 //! Step 8: a place in one block of memory for each storage, reused where lifetimes do not overlap.
 
-use super::{prune::Live, regroup::Net};
+use super::{order::sort_by_key, prune::Live, regroup::Net};
 use flgc_kernels::ALIGN;
 
 /// Floats at the front of the arena that no storage has: reads of a border never reach before its start.
@@ -59,10 +59,11 @@ pub(super) fn join(lifetimes: &mut [Option<Lifetime>], runs: impl Iterator<Item 
 /// free during its lifetime; of equal ones the first or the last, whichever gives the smaller whole. Cost: quadratic in the number of blocks.
 pub(super) fn place(sizes: &[usize], lifetimes: &[Option<Lifetime>]) -> (Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..sizes.len()).filter(|&i| lifetimes[i].is_some()).collect();
-    order.sort_by_key(|&i| std::cmp::Reverse(sizes[i]));
+    let by_size = |i: usize| u64::MAX - sizes[i] as u64;
+    sort_by_key(&mut order, by_size);
     let first = place_in_order(&order, sizes, lifetimes);
     order.reverse();
-    order.sort_by_key(|&i| std::cmp::Reverse(sizes[i]));
+    sort_by_key(&mut order, by_size);
     let last = place_in_order(&order, sizes, lifetimes);
     if last.1 < first.1 { last } else { first }
 }

@@ -13,7 +13,7 @@ use super::{
     value::{Content, Dims, Element, Lane, StorageId, Value},
 };
 use flgc_kernels::ALIGN;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Vectors of any kernel are at most this long.
 const LANES: usize = 16;
@@ -128,10 +128,13 @@ struct Needs {
 pub(super) fn layouts(net: &Net<'_>, live: &Live, orders: &[Vec<u32>]) -> Vec<Layout> {
     let mut needs = vec![Needs::default(); net.storages.len()];
     let mut classes = Classes::new(net.storages.len());
-    let depthwise: BTreeSet<StorageId> = net.steps.iter().flat_map(around_depthwise).collect();
+    let mut depthwise = vec![false; net.storages.len()];
+    for storage in net.steps.iter().flat_map(around_depthwise) {
+        depthwise[storage as usize] = true;
+    }
     for step in net.steps.iter().filter(|step| live.any(step.storage)) {
         let around = step.inputs.iter().flat_map(|input| input.storages()).chain([step.storage]);
-        let may_move = around.into_iter().all(|storage| !depthwise.contains(&storage));
+        let may_move = around.into_iter().all(|storage| !depthwise[storage as usize]);
         collect(step, &net.storages, may_move, &mut needs, &mut classes);
     }
     let mut pitch = vec![0; net.storages.len()];

@@ -11,6 +11,7 @@ mod fuse;
 mod layout;
 mod lower;
 mod net;
+mod order;
 mod prune;
 mod regroup;
 mod report;
@@ -208,7 +209,8 @@ impl Plan {
         let weights = weights_of(&net, &winograds);
         check_memory(&net, weights, &sizes, &lifetimes, options)?;
         let (mut base, arena_len) = arena::place(&sizes, &lifetimes);
-        let scratch = owners.into_iter().zip(base.split_off(net.storages.len())).collect();
+        let mut scratch = BTreeMap::new();
+        scratch.extend(owners.into_iter().zip(base.split_off(net.storages.len())));
         if arena_len > u32::MAX as usize {
             let layer = net.steps.first().map_or("input", |step| &step.layer.name);
             return Err(check::limit(

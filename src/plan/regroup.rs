@@ -6,6 +6,7 @@
 
 use super::{
     net::{Act, Kind, Layer},
+    order::sort_by_key,
     value::{self, Content, Dims, StorageId, Value},
 };
 use crate::model::{Shape, ValueId, Values};
@@ -165,7 +166,7 @@ struct Wish {
 /// Sorts `order` as the heaviest reader wants it; returns the slot of each channel.
 fn settle(wish: Option<Wish>, order: &mut [u32]) -> Vec<u32> {
     if let Some(Wish { keys, .. }) = wish {
-        order.sort_by_key(|&channel| keys[channel as usize]);
+        sort_by_key(order, |channel| keys[channel as usize].into());
     }
     let mut slots = vec![0; order.len()];
     for (slot, &channel) in order.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! What a plan consists of, for people and tools.
 
-use super::{layout::Layout, net::Kind, regroup::Step, value::Lane};
+use super::{layout::Layout, net::Kind, order::sort_by_key, regroup::Step, value::Lane};
 use flgc_kernels::Isa;
 
 /// A plan, described.
@@ -74,7 +74,10 @@ impl Membership {
     #[must_use]
     pub fn channel_order(&self) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.places.len() as u32).collect();
-        order.sort_by_key(|&channel| self.places[channel as usize]);
+        sort_by_key(&mut order, |channel| {
+            let (storage, slot) = self.places[channel as usize];
+            u64::from(storage) << 32 | u64::from(slot)
+        });
         order
     }
 }

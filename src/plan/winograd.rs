@@ -41,7 +41,9 @@ impl Winograd {
 /// The convolutions of `net` that go through it, by what they write.
 pub(super) fn winograds(net: &Net<'_>, live: &Live, kernels: &Kernels) -> BTreeMap<StorageId, Winograd> {
     let steps = net.steps.iter().filter(|step| live.any(step.storage));
-    steps.filter_map(|step| Some((step.storage, winograd(step, kernels)?))).collect()
+    let mut winograds = BTreeMap::new();
+    winograds.extend(steps.filter_map(|step| Some((step.storage, winograd(step, kernels)?))));
+    winograds
 }
 
 fn winograd(step: &Step<'_>, kernels: &Kernels) -> Option<Winograd> {

@@ -165,7 +165,8 @@ impl<S: Simd> Filters<S> {
             }
             let most = if STRIDE == 1 { 4 } else { 2 };
             let mut rows = 0;
-            while rows + most <= whole {
+            // Narrower vectors are not for speed, and go without this code.
+            while S::LANES >= 16 && rows + most <= whole {
                 if STRIDE == 1 {
                     self.four(s, &mut strip, x, (y, pitch));
                 } else {

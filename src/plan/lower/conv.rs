@@ -4,6 +4,7 @@ use super::{Calls, Lower, Step, list, moved, run_of};
 use crate::plan::{
     choose::{self, Method},
     net::{Conv, Group, Linear},
+    order::sort_by_key,
     tune::Ways,
     value::{Lane, Value},
 };
@@ -97,12 +98,13 @@ impl Lower<'_, '_> {
         let slots = &self.places.layouts[step.storage as usize].slots;
         let mut filters: Vec<usize> =
             (0..group.filters.len()).filter(|&f| self.live.is(step.storage, group.filters[f] as usize)).collect();
-        filters.sort_by_key(|&f| slots[group.filters[f] as usize]);
+        sort_by_key(&mut filters, |f| slots[group.filters[f] as usize].into());
         let lanes = step.inputs[0].lanes().unwrap_or_default();
         let mut channels: Vec<usize> = (0..group.channels.len()).collect();
-        channels.sort_by_key(|&c| {
+        sort_by_key(&mut channels, |c| {
             let Lane { storage, channel } = lanes[group.channels[c] as usize];
-            (storage, self.places.layouts[storage as usize].slots[channel as usize])
+            let slot = self.places.layouts[storage as usize].slots[channel as usize];
+            u64::from(storage) << 32 | u64::from(slot)
         });
         Members { filters, channels }
     }

@@ -16,7 +16,7 @@ use crate::plan::{
 use flgc_kernels::{
     ALIGN, Call, CallError, CallSet, Epilogue, Image, Planes, chain, deal, depthwise, expand, pointwise,
 };
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeSet, ops::Range};
 
 /// Filters of the first step that are made at once, and the depthwise layer over them.
 struct Chunk {
@@ -48,7 +48,7 @@ struct Fused<'a> {
     /// The tiles of each group of the projection.
     tiles: Vec<(usize, Vec<Packed>)>,
     /// The scratch plane of each channel between the depthwise layer and the projection.
-    made: BTreeMap<u32, usize>,
+    made: &'a [u32],
 }
 
 /// The depthwise layer of a run, to be packed.
@@ -90,7 +90,7 @@ impl Lower<'_, '_> {
             _ => unreachable!("a convolution"),
         };
         let tiles = self.tiles(project, usize::MAX);
-        let made = self.outputs(depthwise).iter().enumerate().map(|(plane, lane)| (lane.channel, plane)).collect();
+        let made = &self.places.layouts[depthwise.storage as usize].slots;
         let fused = Fused { run, first, depthwise, project, strided, chunks, tiles, made };
         let images = project.output.shape[0];
         let mut sets = Vec::with_capacity(images + 1);
@@ -100,7 +100,8 @@ impl Lower<'_, '_> {
             sets.push(CallSet::new(parts.map(chain).collect::<Result<Vec<Call>, CallError>>()?)?);
         }
         sets.extend(self.border(project.storage)?);
-        let kernels = steps.iter().map(|step| self.kernel_in_bands(run, step)).collect();
+        let mut kernels = BTreeSet::new();
+        kernels.extend(steps.iter().map(|step| self.kernel_in_bands(run, step)));
         Ok(Lowered { sets, kernels })
     }
 
@@ -153,11 +154,13 @@ impl Lower<'_, '_> {
         let lanes = middle.step.inputs[0].lanes().unwrap_or_default();
         let mut chunks = Vec::new();
         for (index, group) in stored.conv.groups.iter().enumerate() {
-            let place: BTreeMap<u32, usize> =
-                group.filters.iter().enumerate().map(|(f, &filter)| (filter, f)).collect();
+            let mut place = vec![None; stored.conv.filters];
+            for (f, &filter) in group.filters.iter().enumerate() {
+                place[filter as usize] = Some(f);
+            }
             let filter = |lane: &Lane| {
                 let channel = lanes[middle.sources.channel(middle.stored.conv, lane) as usize].channel;
-                Some((*lane, *place.get(&channel)?))
+                Some((*lane, place[channel as usize]?))
             };
             let (outputs, filters): (Vec<Lane>, Vec<usize>) = middle.outputs.iter().filter_map(filter).unzip();
             if outputs.is_empty() {
@@ -185,8 +188,11 @@ impl Lower<'_, '_> {
     fn chunk(&mut self, middle: &Middle<'_, '_>, first: First, held: &[Lane]) -> Chunk {
         let Middle { step, stored, sources, outputs } = middle;
         let lanes = step.inputs[0].lanes().unwrap_or_default();
-        let planes: BTreeMap<u32, usize> = held.iter().enumerate().map(|(i, lane)| (lane.channel, i)).collect();
-        let plane = |lane: &Lane| planes.get(&lanes[sources.channel(stored.conv, lane) as usize].channel).copied();
+        let mut planes = vec![None; held.iter().map(|lane| lane.channel as usize + 1).max().unwrap_or(0)];
+        for (plane, lane) in held.iter().enumerate() {
+            planes[lane.channel as usize] = Some(plane);
+        }
+        let plane = |lane: &Lane| *planes.get(lanes[sources.channel(stored.conv, lane) as usize].channel as usize)?;
         let (outputs, planes): (Vec<Lane>, Vec<usize>) =
             outputs.iter().filter_map(|lane| Some((*lane, plane(lane)?))).unzip();
         let depthwise = self.pack_depthwise(step, stored, sources, &outputs);
@@ -223,7 +229,7 @@ impl Lower<'_, '_> {
                 if outputs.is_empty() {
                     continue;
                 }
-                let y: Vec<u32> = outputs.iter().map(|lane| made(fused.made[&lane.channel])).collect();
+                let y: Vec<u32> = outputs.iter().map(|lane| made(fused.made[lane.channel as usize] as usize)).collect();
                 let call = match &chunk.first {
                     First::InRegisters(group, packed) => {
                         self.band_in_registers(fused, (*group, packed), chunk, &band, (image, begin), &y)?.into()
@@ -461,7 +467,7 @@ impl Lower<'_, '_> {
         for (group, tiles) in &fused.tiles {
             let group = conv.groups.get(*group);
             let channels = self.members(step, group).channels;
-            let plane = |&c: &usize| from(fused.made[&lanes[group.channels[c] as usize].channel]);
+            let plane = |&c: &usize| from(fused.made[lanes[group.channels[c] as usize].channel as usize] as usize);
             let x = list(channels.iter().map(plane).collect());
             for tile in tiles {
                 let mut epilogue = self.epilogue(step, tile.acts, &tile.outputs, image);
