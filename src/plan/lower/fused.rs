@@ -13,21 +13,19 @@ use crate::plan::{
     net::{Conv, Kind},
     value::Lane,
 };
-use flgc_kernels::{
-    ALIGN, Call, CallError, CallSet, Epilogue, Image, Planes, chain, deal, depthwise, expand, pointwise,
-};
+use flgc_kernels::{ALIGN, Call, CallError, CallSet, Epilogue, Image, Planes, chain, deal, depthwise, pointwise};
 use std::{collections::BTreeSet, ops::Range};
 
 /// Filters of the first step that are made at once, and the depthwise layer over them.
-struct Chunk {
-    first: First,
-    depthwise: Packed,
+pub(super) struct Chunk {
+    pub(super) first: First,
+    pub(super) depthwise: Packed,
     /// The plane of scratch memory that each depthwise output reads.
-    sources: Vec<usize>,
+    pub(super) sources: Vec<usize>,
 }
 
 /// How the filters of a chunk are made.
-enum First {
+pub(super) enum First {
     /// Tiles of a group of an expansion, into scratch memory.
     Tiles(usize, Vec<Packed>),
     /// A group of an expansion, in registers; with weights `[filters][channels]`.
@@ -37,27 +35,29 @@ enum First {
 }
 
 /// A run, packed: what its bands have in common.
-struct Fused<'a> {
+pub(super) struct Fused<'a> {
     run: &'a Run,
-    first: &'a Step<'a>,
-    depthwise: &'a Step<'a>,
+    pub(super) first: &'a Step<'a>,
+    pub(super) depthwise: &'a Step<'a>,
     project: &'a Step<'a>,
+    /// What each group of the expansion reads, for each image.
+    pub(super) inputs: Vec<Vec<Planes>>,
     /// The convolution with stride that the run begins with, if it does.
     strided: Option<Strided<'a>>,
     chunks: Vec<Chunk>,
-    /// The tiles of each group of the projection.
-    tiles: Vec<(usize, Vec<Packed>)>,
+    /// For each group of the projection the scratch planes that it reads, and its tiles.
+    tiles: Vec<(Vec<usize>, Vec<Packed>)>,
     /// The scratch plane of each channel between the depthwise layer and the projection.
     made: &'a [u32],
 }
 
 /// The depthwise layer of a run, to be packed.
-struct Middle<'a, 'm> {
-    step: &'a Step<'m>,
-    stored: Stored<'a, 'm>,
-    sources: Sources,
-    /// What it makes.
-    outputs: Vec<Lane>,
+pub(super) struct Middle<'a, 'm> {
+    pub(super) step: &'a Step<'m>,
+    pub(super) stored: Stored<'a, 'm>,
+    pub(super) sources: Sources,
+    /// What it makes, and the channel of the first step that each reads.
+    pub(super) outputs: Vec<(Lane, usize)>,
 }
 
 /// A convolution with stride, packed.
@@ -76,7 +76,10 @@ impl Lower<'_, '_> {
         let steps @ [first, depthwise, project] = &self.net.steps[run.steps()] else { unreachable!("three steps") };
         let Kind::Conv(conv) = &depthwise.layer.kind else { unreachable!("a convolution") };
         let (stored, sources) = (Stored::new(conv), Sources::of(conv));
-        let middle = Middle { step: depthwise, stored, sources, outputs: self.outputs(depthwise) };
+        let lanes = depthwise.inputs[0].lanes().unwrap_or_default();
+        let reads = |lane: Lane| (lane, lanes[sources.channel(conv, &lane) as usize].channel as usize);
+        let outputs = self.outputs(depthwise).into_iter().map(reads).collect();
+        let middle = Middle { step: depthwise, stored, sources, outputs };
         let mut strided = None;
         let chunks = match (&run.head, &first.layer.kind) {
             (&Head::Expansion { filters, .. }, _) => self.chunks(first, &middle, filters),
@@ -89,10 +92,12 @@ impl Lower<'_, '_> {
             }
             _ => unreachable!("a convolution"),
         };
-        let tiles = self.tiles(project, usize::MAX);
         let made = &self.places.layouts[depthwise.storage as usize].slots;
-        let fused = Fused { run, first, depthwise, project, strided, chunks, tiles, made };
+        let tiles = self.tiles(project, usize::MAX).into_iter();
+        let tiles = tiles.map(|(group, tiles)| (self.planes_of_group(project, group, made), tiles)).collect();
         let images = project.output.shape[0];
+        let inputs = (0..images).map(|image| self.inputs(first, image)).collect();
+        let fused = Fused { run, first, depthwise, project, inputs, strided, chunks, tiles, made };
         let mut sets = Vec::with_capacity(images + 1);
         for image in 0..images {
             let parts = 0..run.parts.len();
@@ -144,57 +149,15 @@ impl Lower<'_, '_> {
         lists.into_iter().map(chunk).collect()
     }
 
-    /// An expansion group by group, for registers: a filter for each depthwise output that reads it.
-    fn chunks_in_registers(
-        &mut self,
-        expand: &Step<'_>,
-        stored: &Stored<'_, '_>,
-        middle: &Middle<'_, '_>,
-    ) -> Vec<Chunk> {
-        let lanes = middle.step.inputs[0].lanes().unwrap_or_default();
-        let mut chunks = Vec::new();
-        for (index, group) in stored.conv.groups.iter().enumerate() {
-            let mut place = vec![None; stored.conv.filters];
-            for (f, &filter) in group.filters.iter().enumerate() {
-                place[filter as usize] = Some(f);
-            }
-            let filter = |lane: &Lane| {
-                let channel = lanes[middle.sources.channel(middle.stored.conv, lane) as usize].channel;
-                Some((*lane, place[channel as usize]?))
-            };
-            let (outputs, filters): (Vec<Lane>, Vec<usize>) = middle.outputs.iter().filter_map(filter).unzip();
-            if outputs.is_empty() {
-                continue;
-            }
-            let channels = self.members(expand, group).channels;
-            let weights = self.weights.push_with(channels.len() * filters.len(), |packed| {
-                let places = packed.chunks_exact_mut(channels.len().max(1)).zip(&filters);
-                for (row, &f) in places {
-                    let (source, factor) = stored.filter(group, f);
-                    row.iter_mut().zip(&channels).for_each(|(weight, &c)| *weight = source[c] * factor);
-                }
-            });
-            let bias: Vec<f32> = filters.iter().map(|&f| stored.bias(group, f)).collect();
-            let bias = self.weights.push(&bias);
-            let made = Self::outputs_of(expand, group, &filters);
-            let packed = Packed { weights, bias, acts: self.acts(expand, &made), outputs: made };
-            let depthwise = self.pack_depthwise(middle.step, &middle.stored, &middle.sources, &outputs);
-            chunks.push(Chunk { first: First::InRegisters(index, packed), depthwise, sources: Vec::new() });
-        }
-        chunks
-    }
-
     /// The depthwise layer over the planes `held` in scratch memory, in that order.
     fn chunk(&mut self, middle: &Middle<'_, '_>, first: First, held: &[Lane]) -> Chunk {
         let Middle { step, stored, sources, outputs } = middle;
-        let lanes = step.inputs[0].lanes().unwrap_or_default();
         let mut planes = vec![None; held.iter().map(|lane| lane.channel as usize + 1).max().unwrap_or(0)];
         for (plane, lane) in held.iter().enumerate() {
             planes[lane.channel as usize] = Some(plane);
         }
-        let plane = |lane: &Lane| *planes.get(lanes[sources.channel(stored.conv, lane) as usize].channel as usize)?;
-        let (outputs, planes): (Vec<Lane>, Vec<usize>) =
-            outputs.iter().filter_map(|lane| Some((*lane, plane(lane)?))).unzip();
+        let held = |&(lane, channel): &(Lane, usize)| Some((lane, (*planes.get(channel)?)?));
+        let (outputs, planes): (Vec<Lane>, Vec<usize>) = outputs.iter().filter_map(held).unzip();
         let depthwise = self.pack_depthwise(step, stored, sources, &outputs);
         Chunk { first, depthwise, sources: planes }
     }
@@ -284,30 +247,31 @@ impl Lower<'_, '_> {
         self.dealt_rows(first, conv, groups, &block, sets)
     }
 
-    /// How many channels a group of the expansion reads.
-    fn channels(&self, step: &Step<'_>, group: usize) -> usize {
-        fuse::pointwise(step).map_or(0, |conv| conv.groups.get(group).channels.len())
+    /// The planes that each group of an expansion reads.
+    fn inputs(&self, step: &Step<'_>, image: usize) -> Vec<Planes> {
+        let Some(conv) = fuse::pointwise(step) else { return Vec::new() };
+        conv.groups.iter().map(|group| self.taps(step, conv, group, &self.members(step, group), image)).collect()
     }
 
-    /// The planes that a group of the expansion reads.
-    fn sources(&self, step: &Step<'_>, group: usize, image: usize) -> Planes {
-        let Some(conv) = fuse::pointwise(step) else { return list(Vec::new()) };
-        let group = conv.groups.get(group);
-        self.taps(step, conv, group, &self.members(step, group), image)
+    /// The scratch planes that a group of the projection reads, of those that its channels have.
+    fn planes_of_group(&self, step: &Step<'_>, group: usize, planes: &[u32]) -> Vec<usize> {
+        let Some(conv) = fuse::pointwise(step) else { return Vec::new() };
+        let (lanes, group) = (step.inputs[0].lanes().unwrap_or_default(), conv.groups.get(group));
+        let channels = self.members(step, group).channels.into_iter();
+        channels.map(|c| planes[lanes[group.channels[c] as usize].channel as usize] as usize).collect()
     }
 
     /// The rows of `band` of what a group of the expansion reads, dealt into scratch memory from `begin` on.
     fn deal_band(
         &self,
         step: &Step<'_>,
-        group: usize,
+        inputs: &Planes,
         band: &Band,
-        image: usize,
         (dealt, begin): (&Dealt, usize),
         sets: &mut Vec<CallSet>,
     ) -> Result<(), CallError> {
         let Image { width, pitch, .. } = self.image(&step.inputs[0]);
-        let x = moved(&self.sources(step, group, image), band.input.start * pitch);
+        let x = moved(inputs, band.input.start * pitch);
         if x.offsets().is_empty() {
             return Ok(());
         }
@@ -336,18 +300,19 @@ impl Lower<'_, '_> {
         sets: &mut Vec<CallSet>,
     ) -> Result<(), CallError> {
         let Fused { run, first: step, .. } = *fused;
+        let inputs = &fused.inputs[image][group];
         let (x, pixels) = match run.dealt() {
             Some(dealt) => {
                 let begin = begin + run.expanded.len;
                 if deals {
-                    self.deal_band(step, group, band, image, (dealt, begin), sets)?;
+                    self.deal_band(step, inputs, band, (dealt, begin), sets)?;
                 }
-                let x = (0..self.channels(step, group)).map(planes(begin, dealt.scratch.stride)).collect();
+                let x = (0..inputs.offsets().len()).map(planes(begin, dealt.scratch.stride)).collect();
                 (list(x), band.input.len() * dealt.pitch)
             }
             None => {
                 let run = self.run(step, band);
-                (moved(&self.sources(step, group, image), run.start), run.len())
+                (moved(inputs, run.start), run.len())
             }
         };
         let to = planes(begin, run.expanded.stride);
@@ -417,38 +382,6 @@ impl Lower<'_, '_> {
         depthwise::Call::new(self.kernels.depthwise, spec)
     }
 
-    /// The rows of `band` of the depthwise outputs of a chunk, over a group of the expansion in registers.
-    fn band_in_registers(
-        &self,
-        fused: &Fused<'_>,
-        (group, packed): (usize, &Packed),
-        chunk: &Chunk,
-        band: &Band,
-        (image, begin): (usize, usize),
-        y: &[u32],
-    ) -> Result<expand::Call, CallError> {
-        let (Some(kernel), Kind::Conv(conv)) = (self.kernels.expand, &fused.depthwise.layer.kind) else {
-            unreachable!("what the run was made for")
-        };
-        let input = self.image(&fused.first.inputs[0]);
-        let spec = expand::Spec {
-            input: Image { height: band.input.len(), ..input },
-            output: Image { height: band.output.len(), ..self.image(&fused.depthwise.output) },
-            stride: conv.stride[0],
-            pad: band.pad,
-            x: moved(&self.sources(fused.first, group, image), band.input.start * input.pitch),
-            scratch: begin as u32,
-            expansion: packed.weights,
-            expansion_bias: packed.bias,
-            between: packed.acts[0],
-            weights: chunk.depthwise.weights,
-            bias: chunk.depthwise.bias,
-            y,
-            activation: chunk.depthwise.acts[0],
-        };
-        expand::Call::new(kernel, spec)
-    }
-
     /// The rows of `band` of the projection.
     fn project_band(
         &self,
@@ -458,17 +391,12 @@ impl Lower<'_, '_> {
         image: usize,
         from: &impl Fn(usize) -> u32,
     ) -> Result<CallSet, CallError> {
-        let Some(conv) = fuse::pointwise(step) else { return CallSet::new(Vec::new()) };
-        let lanes = step.inputs[0].lanes().unwrap_or_default();
         let Image { width, pitch, .. } = self.image(&step.output);
         let begin = band.output.start * pitch;
         let mut calls = Vec::new();
         let pixels = ((band.output.len() - 1) * pitch + width).next_multiple_of(self.kernels.pointwise.isa.lanes());
-        for (group, tiles) in &fused.tiles {
-            let group = conv.groups.get(*group);
-            let channels = self.members(step, group).channels;
-            let plane = |&c: &usize| from(fused.made[lanes[group.channels[c] as usize].channel as usize] as usize);
-            let x = list(channels.iter().map(plane).collect());
+        for (planes, tiles) in &fused.tiles {
+            let x = list(planes.iter().map(|&plane| from(plane)).collect());
             for tile in tiles {
                 let mut epilogue = self.epilogue(step, tile.acts, &tile.outputs, image);
                 epilogue.residual = epilogue.residual.map(|residual| moved(&residual, begin));

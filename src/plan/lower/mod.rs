@@ -5,6 +5,7 @@ mod conv;
 mod dealt;
 mod elements;
 mod fused;
+mod registers;
 mod winograd;
 
 use super::{
