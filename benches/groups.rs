@@ -4,7 +4,7 @@
 //! each counts: what slows the machine down meets all alike. `benches/charts.py groups` draws it and looks for cliffs.
 
 use flgc::{Options, Plan, Session};
-use flgc_benches::{Builder, Groups};
+use flgc_benches::{Builder, Groups, layers};
 use std::{
     io::{self, Write},
     time::Instant,
@@ -50,9 +50,7 @@ fn main() -> io::Result<()> {
     // `cargo bench` passes `--bench`; `cargo test` doesn't, and wants to know only that it runs.
     let (shapes, runs) =
         if std::env::args().any(|arg| arg == "--bench") { (&SHAPES[..], RUNS) } else { (&SHAPES[18..], 1) };
-    if let Some(core) = core_affinity::get_core_ids().and_then(|ids| ids.last().copied()) {
-        core_affinity::set_for_current(core);
-    }
+    layers::pin();
     let mut out = io::stdout().lock();
     writeln!(out, "channels,filters,size,kind,groups,macs,us")?;
     for &[channels, filters, size] in shapes {

@@ -1,7 +1,7 @@
 //! Kernels over the layer shapes of real networks, on one core: `cargo bench -p flgc-benches --bench kernels [-- FILTER]`.
 //!
 //! Beside each time are the floating-point operations of the layer, nothing padded, their share of the core's peak with the same instruction set, measured at the
-//! start, and the bytes of inputs, outputs and weights. `resident` runs some channels that stay in the first-level cache, again and again; everything else runs all
+//! start, and the bytes of inputs, outputs and weights. `resident` runs as many channels as stay in the first-level cache, again and again; everything else runs all
 //! channels of the layer. Which of several kernels or tiles is fastest is what `--bench choices` looks for.
 
 use criterion::{
@@ -15,10 +15,7 @@ use flgc_kernels::{
 use std::time::{Duration, Instant};
 
 fn main() {
-    // One core, the first one allowed: a run that wanders between cores loses its caches.
-    if let Some(core) = core_affinity::get_core_ids().and_then(|ids| ids.first().copied()) {
-        core_affinity::set_for_current(core);
-    }
+    layers::pin();
     for isa in Isa::available() {
         let Some(peak) = peak_flops(isa) else { continue };
         eprintln!("{}: peak {:.1} GFLOP/s", isa.name(), peak / 1e9);
@@ -53,11 +50,14 @@ fn convolutions(c: &mut Criterion<Operations>, isa: Isa) {
         [672, 14, 5, 1],
         [144, 56, 5, 2],
     ] {
-        let resident = (1500 / (size * size)).clamp(1, channels);
+        let kernel = kernel!(depthwise, isa);
         let shape = format!("{size}x{size} c{channels} {k}x{k} s{stride}");
-        for (what, channels) in [("streaming", channels), ("resident", resident)] {
-            let kernel = kernel!(depthwise, isa);
-            group.bench(BenchmarkId::new(what, &shape), || layers::depthwise(kernel, [channels, size, k, stride]));
+        group.bench(BenchmarkId::new("streaming", &shape), || layers::depthwise(kernel, [channels, size, k, stride]));
+        // Inputs and outputs in half of 32 KiB.
+        let resident = channels.min(4096 / (size * size + size.div_ceil(stride).pow(2)));
+        if resident > 0 {
+            let shape = format!("{shape}, {resident} of them");
+            group.bench(BenchmarkId::new("resident", shape), || layers::depthwise(kernel, [resident, size, k, stride]));
         }
     }
     group.finish();

@@ -4,14 +4,11 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use flgc::{Isa, Model, Options, Plan};
-use flgc_benches::{Groups, mobilenet_v2, resnet50, resnext50, shufflenet_v2};
+use flgc_benches::{Groups, layers, mobilenet_v2, resnet50, resnext50, shufflenet_v2};
 use std::cell::Cell;
 
 fn latency(c: &mut Criterion) {
-    // One core, the first one allowed: a run that wanders between cores loses its caches.
-    if let Some(core) = core_affinity::get_core_ids().and_then(|ids| ids.first().copied()) {
-        core_affinity::set_for_current(core);
-    }
+    layers::pin();
     type Network = fn() -> Model;
     let networks: [(&str, Network); 6] = [
         ("mobilenet_v2_flgc8", || mobilenet_v2(224, Groups::Learned(8))),

@@ -25,6 +25,22 @@ fn wide_3x3() -> Model {
     b.finish(&[&y])
 }
 
+/// Expansions before depthwise layers with a channel for each filter, with several filters for each channel, and with filters that lead nowhere.
+fn expansions() -> Model {
+    let (mut b, x) = flgc_benches::Builder::new(4, 2, [6, 37, 45]);
+    let y = b.conv(&x, 21, 1, 1, Groups::Learned(3));
+    let y = b.relu6(&y);
+    let y = b.depthwise(&y, 3, 2);
+    let y = b.conv(&y, 10, 1, 1, Groups::Learned(2));
+    let z = b.conv(&y, 20, 1, 1, Groups::Even(2));
+    let z = b.relu(&z);
+    let z = b.conv(&z, 40, 3, 2, Groups::Even(20));
+    let z = b.relu6(&z);
+    let z = b.conv(&z, 9, 1, 1, Groups::Even(1));
+    let (z, _) = b.split(&z, 4);
+    b.finish(&[&z])
+}
+
 /// Small versions of every kind of network that the plan makes promises for.
 fn networks() -> Vec<(&'static str, Model)> {
     vec![
@@ -40,6 +56,7 @@ fn networks() -> Vec<(&'static str, Model)> {
         ("condensenet", condensenet(32)),
         ("densenet", densenet(32)),
         ("dense 3x3", wide_3x3()),
+        ("expansions", expansions()),
     ]
 }
 
@@ -189,7 +206,7 @@ fn the_bits_do_not_depend_on_fusion() {
                     fused += plan.report().layers.iter().filter(|layer| layer.fused_with_next).count();
                 }
             }
-            let fusable = name.starts_with("mobilenet v2") || name.starts_with("shufflenet");
+            let fusable = ["mobilenet v2", "shufflenet", "expansions"].iter().any(|start| name.starts_with(start));
             assert_eq!(fused > 0, fusable, "{name}: {fused} layers were fused");
         }
     }

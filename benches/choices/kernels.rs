@@ -29,11 +29,13 @@ fn kernel(isa: Isa) -> &'static Kernel {
     pointwise::available().find(|kernel| kernel.isa == isa).expect("the instruction set is available")
 }
 
-/// The tile that the kernel's tables take, beside the fastest of all that fit in the registers.
+/// The tile that the kernel's tables take, beside the fastest of those that there is code for.
 pub(super) fn tiles(isa: Isa, effort: Effort) {
     head(["layer", "groups", "taps, filters", "by the tables, us", "GFLOP/s", "fastest tile", "us", "ratio"]);
     for [from, to, size] in SHAPES.into_iter().take(effort.shapes) {
-        for groups in [1, 2, 4, 8, 16, 32].into_iter().filter(|&groups| groups <= from.min(to)) {
+        // Groups that are all alike: then each has as many taps and filters.
+        let divides = |&groups: &usize| from.is_multiple_of(groups) && to.is_multiple_of(groups);
+        for groups in [1, 2, 4, 8, 16, 32].into_iter().filter(divides) {
             let (taps, filters) = (from / groups, to / groups);
             let by_tables = {
                 let kernel = kernel(isa);
@@ -87,8 +89,10 @@ pub(super) fn pixels(isa: Isa, effort: Effort) {
     }
     head(["taps", "14x14 in whole vectors, us", "with four pixels, us", "ratio"]);
     for taps in [4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 384].into_iter().take(effort.shapes) {
-        let filters = kernel.filters_over(196);
-        let run = |pixels: usize| pointwise_over(kernel, [taps, 16 * filters, 196], 1, filters, pixels, |call| call);
+        // With pixels behind the last vector a tile has fewer filters.
+        let run = |pixels: usize| {
+            pointwise_over(kernel, [taps, 96, 196], 1, kernel.filters_over(pixels), pixels, |call| call)
+        };
         let times = fastest(&mut [run(208), run(196)], effort.rounds, |layer| timed(|| layer.run()));
         row([
             taps.to_string(),
@@ -101,11 +105,15 @@ pub(super) fn pixels(isa: Isa, effort: Effort) {
 
 /// Asking for the inputs of the next tile, or for those some taps later, by the number of taps.
 pub(super) fn next(isa: Isa, effort: Effort) {
+    if isa != Isa::Avx2 {
+        println!("Only kernels for AVX2 ask for inputs.");
+        return;
+    }
     let kernel = kernel(isa);
     head(["layer", "taps", "taps ahead, us", "the next tile, us", "ratio"]);
     for (size, filters) in [(112usize, 16), (56, 24), (28, 32), (14, 64)].into_iter().take(effort.shapes) {
-        for taps in [2, 4, 8, 9, 12, 18, 24, 32, 48, 64, 96, 128, 144, 192].into_iter().take(effort.shapes) {
-            // As many groups as a layer of some megabytes has.
+        // Up to four taps, inputs stay in registers.
+        for taps in [5, 6, 8, 9, 12, 18, 24, 32, 48, 64, 96, 128, 144, 192].into_iter().take(effort.shapes) {
             let groups = (96 / taps).max(1);
             let run = |asks: bool| {
                 let shape = [taps * groups, filters / 8 * groups, size * size];

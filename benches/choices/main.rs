@@ -2,13 +2,14 @@
 //! table is one of `tiles`, `pixels`, `next`, `dealt`, `blocks` and `bands`; all of them without.
 //!
 //! What a table compares runs in turn on one core, and the shortest time of each counts: what slows the machine down meets all alike. Where a rule takes what is
-//! more than a few per cent slower than the best, it is worth another look, in `kernels/src/pointwise` for tiles and in `src/plan` for the rest.
+//! more than a few per cent slower than the best, it is worth another look: `kernels/src/pointwise` has the rules of the first three tables, `src/plan` the others.
 
 #![expect(clippy::print_stdout, reason = "tables are what this program is for")]
 
 mod kernels;
 mod plans;
 
+use flgc_benches::layers;
 use flgc_kernels::{Isa, measure::peak_flops};
 use std::time::Instant;
 
@@ -37,14 +38,13 @@ fn main() {
     // `cargo bench` passes `--bench`; `cargo test` doesn't, and wants to know only that it runs.
     let (tables, is_bench) = (std::env::args().skip(1), std::env::args().any(|arg| arg == "--bench"));
     let asked: Vec<String> = tables.filter(|arg| !arg.starts_with('-')).collect();
+    // A word that is no table is a filter for other benchmarks.
+    if !asked.is_empty() && asked.iter().all(|asked| TABLES.iter().all(|(table, _)| table != asked)) {
+        eprintln!("no table asked for; there are {}", TABLES.map(|(table, _)| table).join(", "));
+        return;
+    }
     let effort = if is_bench { Effort { rounds: 40, shapes: usize::MAX } } else { Effort { rounds: 1, shapes: 1 } };
-    if let Some(name) = asked.iter().find(|name| TABLES.iter().all(|(table, _)| table != name)) {
-        eprintln!("no table {name}; there are {}", TABLES.map(|(table, _)| table).join(", "));
-        std::process::exit(2);
-    }
-    if let Some(core) = core_affinity::get_core_ids().and_then(|ids| ids.last().copied()) {
-        core_affinity::set_for_current(core);
-    }
+    layers::pin();
     for isa in [Isa::Avx512, Isa::Avx2].into_iter().filter(|isa| isa.is_available()) {
         let peak = peak_flops(isa).unwrap_or(f64::NAN) / 1e9;
         for (name, table) in TABLES {

@@ -192,22 +192,18 @@ impl Expansion {
         self.size.div_ceil(self.stride)
     }
 
-    /// How far odd columns lie behind even ones, with a stride of two, which takes dealt columns.
-    fn odd(&self) -> Option<usize> {
-        (self.stride == 2).then(|| (self.size / 2 + 1).next_multiple_of(16))
-    }
-
-    fn input(&self) -> Image {
-        let pitch = self.odd().map_or(self.size, |odd| 2 * odd);
-        Image { height: self.size, width: self.size, pitch }
+    const fn input(&self) -> Image {
+        Image { height: self.size, width: self.size, pitch: self.size }
     }
 
     fn output(&self) -> Image {
         Image { height: self.out(), width: self.out(), pitch: self.out() }
     }
 
-    /// Of the layer, with these calls.
-    fn layer(&self, calls: CallSet, weights: WeightsBuilder) -> Layer {
+    /// Of the layer, with these calls one after another.
+    fn layer(&self, sets: Vec<CallSet>, weights: WeightsBuilder) -> Layer {
+        let all = chain::Call::new(sets).expect("offsets in an arena");
+        let calls = CallSet::new(vec![all.into()]).expect("one call");
         let Self { from, to, size, groups, .. } = *self;
         let (inputs, outputs) = (size * size, self.out() * self.out());
         let macs = (from / groups * inputs + 9 * outputs) * to;
@@ -215,35 +211,32 @@ impl Expansion {
         Layer::new(calls, weights, 2 * macs, floats)
     }
 
-    /// Where inputs, outputs and the planes between them lie, and floats of an input.
-    fn places(&self) -> (impl Fn(usize) -> u32, impl Fn(usize) -> u32, impl Fn(usize) -> u32, usize) {
-        let input = self.input();
-        let pixels = (input.height * input.pitch).next_multiple_of(16);
-        let (stride, y_stride) = (plane(pixels), plane(self.out() * self.out()));
+    /// Where inputs, outputs and the planes between them lie.
+    fn places(&self) -> (impl Fn(usize) -> u32, impl Fn(usize) -> u32, impl Fn(usize) -> u32) {
+        let (stride, y_stride) = (plane(self.size * self.size), plane(self.out() * self.out()));
         let between = 16 + self.from * stride;
         let y = between + self.to / self.groups * stride;
         let x = move |c: usize| (16 + c * stride) as u32;
-        (x, move |f: usize| (y + f * y_stride) as u32, move |f: usize| (between + f * stride) as u32, pixels)
+        (x, move |f: usize| (y + f * y_stride) as u32, move |f: usize| (between + f * stride) as u32)
     }
 }
 
-/// Both in registers, a call for each group.
+/// Both in registers, group by group.
 #[must_use]
 pub fn expand(kernel: &'static expand::Kernel, shape: Expansion) -> Layer {
     let Expansion { from, to, groups, .. } = shape;
-    let (x, y, _, _) = shape.places();
-    let end = y(to) as usize;
-    let scratch = kernel.scratch(shape.size, shape.stride, from.div_ceil(groups)).expect("small");
+    let (x, y, _) = shape.places();
+    let scratch = y(to);
     let mut weights = WeightsBuilder::expecting(0);
-    let mut calls = Vec::new();
+    let mut sets = Vec::new();
     for group in 0..groups {
         let (channels, filters) = (split(from, group, groups), split(to, group, groups));
         let spec = expand::Spec {
-            input: Image { height: shape.size, width: shape.size, pitch: shape.size },
+            input: shape.input(),
             output: shape.output(),
             stride: shape.stride,
             pad: 1,
-            scratch: (end + group * scratch) as u32,
+            scratch,
             expansion: weights.push(&some_weights(channels.len() * filters.len())),
             expansion_bias: weights.push(&some_weights(filters.len())),
             between: RELU6.first,
@@ -253,9 +246,10 @@ pub fn expand(kernel: &'static expand::Kernel, shape: Expansion) -> Layer {
             y: &filters.map(&y).collect::<Vec<_>>(),
             activation: RELU6.first,
         };
-        calls.push(expand::Call::new(kernel, spec).expect("a valid spec").into());
+        let call = expand::Call::new(kernel, spec).expect("a valid spec");
+        sets.push(CallSet::new(vec![call.into()]).expect("one call"));
     }
-    shape.layer(CallSet::new(calls).expect("independent calls"), weights)
+    shape.layer(sets, weights)
 }
 
 /// One after another, group by group.
@@ -265,7 +259,8 @@ pub fn expand_apart(
     shape: Expansion,
 ) -> Layer {
     let Expansion { from, to, stride, groups, .. } = shape;
-    let (x, y, between, pixels) = shape.places();
+    let (x, y, between) = shape.places();
+    let pixels = (shape.size * shape.size).next_multiple_of(pointwise.isa.lanes());
     let mut weights = WeightsBuilder::expecting(0);
     let mut sets = Vec::new();
     for group in 0..groups {
@@ -292,7 +287,7 @@ pub fn expand_apart(
             input: shape.input(),
             output: shape.output(),
             window: Window { kernel: [3; 2], stride: [stride; 2], dilation: [1; 2], pad: [1; 2] },
-            odd: shape.odd(),
+            odd: None,
             weights: weights.push(&some_weights(9 * filters.len())),
             bias: weights.push(&some_weights(filters.len())),
             x: (0..filters.len()).map(&between).collect::<Vec<_>>().into(),
@@ -302,6 +297,5 @@ pub fn expand_apart(
         let call = depthwise::Call::new(depthwise, spec).expect("a valid spec");
         sets.push(CallSet::new(vec![call.into()]).expect("one call"));
     }
-    let all = chain::Call::new(sets).expect("offsets in an arena");
-    shape.layer(CallSet::new(vec![all.into()]).expect("one call"), weights)
+    shape.layer(sets, weights)
 }

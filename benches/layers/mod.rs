@@ -44,6 +44,13 @@ impl Layer {
     }
 }
 
+/// Pins this thread to the last core that it may use: a run that wanders between cores loses its caches, and the first core has most interrupts.
+pub fn pin() {
+    if let Some(core) = core_affinity::get_core_ids().and_then(|ids| ids.last().copied()) {
+        core_affinity::set_for_current(core);
+    }
+}
+
 /// Floats of a plane with the room that kernels need behind it, and no multiple of what aliases in caches.
 fn plane(pixels: usize) -> usize {
     let floats = (pixels + 16).next_multiple_of(16);

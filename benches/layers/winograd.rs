@@ -1,6 +1,6 @@
 //! Dense 3x3 convolutions by Winograd's method.
 
-use super::{Layer, RELU6, plane, some_weights};
+use super::{Layer, RELU6, plane, some_weights, split};
 use flgc_kernels::{
     Call, CallSet, Epilogue, Image, Planes, WeightsBuilder, chain, pointwise,
     winograd::{self, Between, PLACES, SEGMENTS},
@@ -40,7 +40,7 @@ pub fn by_tiles(
         };
         let x = Planes::from(at(from, 0..channels));
         for tile in 0..tiles {
-            let tile = tile * channels / tiles..(tile + 1) * channels / tiles;
+            let tile = split(channels, tile, tiles);
             let spec = pointwise::Spec {
                 pixels: floats,
                 weights: weights.push(&some_weights(channels * tile.len())),
@@ -61,6 +61,6 @@ pub fn by_tiles(
     let sets = [vec![before], products, vec![behind]].map(|calls| CallSet::new(calls).expect("independent calls"));
     let all = chain::Call::new(sets.into()).expect("offsets in an arena");
     let calls = CallSet::new(vec![all.into()]).expect("one call");
-    let floats = 2 * channels * size * size + 9 * channels * channels + channels;
+    let floats = 2 * channels * size * size + PLACES * channels * channels + channels;
     Layer::new(calls, weights, 2 * channels * channels * 9 * size * size, floats)
 }

@@ -4,8 +4,8 @@
     python bench.py NETWORKS PROGRAMS RESULTS.json [--peers a,b] [--networks a,b] [--rounds 3] [--seconds 0.7] [--core 0]
 
 NETWORKS is a folder made by gen_models.py; PROGRAMS has flgc-bench, flgc-import, flgc-run, rust_peers and small. Each round of a peer and a network is a process
-of its own. A round in which something else kept the machine busy is repeated up to --tries times, then kept and marked. Where the machine has another core, flgc
-also runs the grouped networks with two threads. RESULTS.json is added to.
+of its own. A round in which something else kept the machine busy is repeated up to --tries times, then kept and marked. Where the next core may be used, too,
+flgc also runs the grouped networks with two threads. RESULTS.json is added to.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -69,8 +70,9 @@ def measure(command, ours, tries):
             raise RuntimeError((done.stderr or done.stdout).strip()[-300:])
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
-        # Wall time without CPU time: somebody else had our core.
-        noise = max(busy(ours, before), 1 - cpu / (time.perf_counter() - start) - 0.05)
+        # Wall time without CPU time: somebody else had our core. Of several cores some wait for others anyway.
+        waited = 1 - cpu / (time.perf_counter() - start) - 0.05 if len(ours) == 1 else 0
+        noise = max(busy(ours, before), waited)
         if noise < QUIET:
             break
         time.sleep(1)
@@ -101,8 +103,10 @@ def flgc(programs, model, options, args, given, expected, checked):
 
 
 def sizes(programs):
-    """Bytes of programs without symbols."""
+    """Bytes of programs without symbols; none without binutils."""
     found = {}
+    if shutil.which("strip") is None:
+        return found
     with tempfile.TemporaryDirectory() as folder:
         for name in ["flgc-run", "small"]:
             subprocess.run(["strip", "-s", "-o", f"{folder}/{name}", programs / name], check=True)
@@ -186,12 +190,13 @@ def main():
                 print(f"{turn + 1} {network:28} {peer:17} {result['median']:8.2f} ms, cold {result['cold_ms']:6.0f} ms, {result['rss_mb']:5.0f} MB, "
                       f"error {result['error']:.0e}, noise {result['noise']:.2f}", flush=True)
                 save(record, args.results)
-            if network in IN_THREADS and "flgc" in peers and f"cpu{args.core + 1}" in cores():
-                rounds = record.setdefault("threads", {}).setdefault(network, [])
+            has_second = {args.core, args.core + 1} <= os.sched_getaffinity(0)
+            if network in IN_THREADS and "flgc" in peers and has_second and "error" not in record["results"][f"{network}|flgc"]:
                 model = convert("flgc", source, converted, programs)
-                one, two = (bench(programs, model, [], args, threads)["latency_ms"]["p50"] for threads in (1, 2))
-                rounds.append([one, two])
-                print(f"{turn + 1} {network:28} one thread {one:.3f} ms, two {two:.3f} ms", flush=True)
+                one, two = (bench(programs, model, [], args, threads) for threads in (1, 2))
+                ms, noise = [one["latency_ms"]["p50"], two["latency_ms"]["p50"]], max(one["noise"], two["noise"])
+                record.setdefault("threads", {}).setdefault(network, []).append({"ms": ms, "noise": noise})
+                print(f"{turn + 1} {network:28} one thread {ms[0]:.3f} ms, two {ms[1]:.3f} ms, noise {noise:.2f}", flush=True)
                 save(record, args.results)
 
 

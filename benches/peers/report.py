@@ -3,6 +3,7 @@
 the CPU and the instruction set."""
 
 import contextlib
+import io
 import json
 import re
 import statistics
@@ -36,12 +37,16 @@ def table(head, rows):
 
 def main():
     record, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
-    isa = next(r["isa"] for key, cell in record["results"].items() if key.endswith("|flgc") for r in cell["rounds"])
+    isa = next((r["isa"] for key, cell in record["results"].items() if key.endswith("|flgc") for r in cell["rounds"]), None)
+    if isa is None:
+        sys.exit(f"{sys.argv[1]}: no round of flgc, to which the others are compared")
     name = folder / (sys.argv[3] if len(sys.argv) > 3 else re.sub("[^a-z0-9]+", "-", f"{record['machine']['cpu']} {isa}".lower()))
     Path(f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
-    with open(f"{name}.md", "w") as file, contextlib.redirect_stdout(file):
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
         best = tables(record, isa)
         print(f"\n![Latency of the peers side by side]({name.name}.svg)")
+    Path(f"{name}.md").write_text(text.getvalue())
     chart(best, f"{name}.svg")
     print(f"wrote {name}.md")
 
@@ -96,11 +101,13 @@ def tables(record, isa):
     table(["network", *peers], rows("rss_mb", 0))
     print("Largest difference to ONNX Runtime, of the largest output:\n")
     table(["network", *peers], [[network, *("" if value(network, peer, "error") is None else f"{value(network, peer, 'error'):.0e}" for peer in peers)] for network in networks])
-    print("flgc alone: allocations of the timed runs, " + ", ".join(
-        f"{network} {sum(r['allocations'] for r in results[f'{network}|flgc']['rounds'])}" for network in networks if results.get(f"{network}|flgc", {"rounds": []})["rounds"]) + ".\n")
+    allocations = [r.get("allocations") for key, cell in results.items() if key.endswith("|flgc") for r in cell["rounds"]]
+    if None not in allocations:
+        print(f"Allocations of flgc in all timed runs: {sum(allocations)}.\n")
     if record.get("threads"):
-        print("flgc with one and two threads, in turn (medians over rounds):\n")
-        medians = {network: [statistics.median(times) for times in zip(*rounds)] for network, rounds in record["threads"].items()}
+        print("flgc with one and two threads, in turn (medians over the quiet rounds where there are any):\n")
+        quiet = {network: [r for r in rounds if r["noise"] < QUIET] or rounds for network, rounds in record["threads"].items()}
+        medians = {network: [statistics.median(r["ms"][i] for r in rounds) for i in (0, 1)] for network, rounds in quiet.items()}
         table(["network", "one thread, ms", "two threads, ms", ""], [[network, f"{one:.2f}", f"{two:.2f}", f"{one / two:.2f}x"] for network, (one, two) in medians.items()])
     if record.get("sizes"):
         print(f"Programs without symbols, bytes: flgc-run {record['sizes']['flgc-run']}; one that only loads and runs a model {record['sizes']['small']}.\n")

@@ -14,9 +14,9 @@ if [ ! -x "$python" ]; then python3 -m venv "$work/venv"; fi
 "$python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt"
 # pnnx asks for PyTorch, which its converter of ONNX files does not need.
 "$python" -m pip install --quiet --disable-pip-version-check --no-deps pnnx==20261020
-(cd "$root" && cargo build --release -p flgc-run -p flgc-import)
-CARGO_TARGET_DIR="$work/rust" cargo build --release --manifest-path "$here/rust/Cargo.toml"
-CARGO_TARGET_DIR="$work/rust" cargo build --release --manifest-path "$here/small/Cargo.toml"
+(cd "$root" && cargo build --release --locked -p flgc-run -p flgc-import)
+CARGO_TARGET_DIR="$work/rust" cargo build --release --locked --manifest-path "$here/rust/Cargo.toml"
+CARGO_TARGET_DIR="$work/rust" cargo build --release --locked --manifest-path "$here/small/Cargo.toml"
 mkdir -p "$work/programs"
 cp "$root/target/release/flgc-bench" "$root/target/release/flgc-import" "$root/target/release/flgc-run" "$work/rust/release/rust_peers" "$work/rust/release/small" "$work/programs"
 if [ ! -e "$work/networks/models.json" ]; then "$python" "$here/gen_models.py" "$work/networks"; fi

@@ -59,7 +59,7 @@ fn width() -> impl Strategy<Value = usize> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let size = (1usize..9, width(), 0usize..4, any::<bool>(), 0usize..2, 0usize..3);
+    let size = (1usize..22, width(), 0usize..4, any::<bool>(), 0usize..2, 0usize..3);
     ((1usize..6, 0usize..9), size, (clamp(), clamp()), any::<u64>()).prop_filter_map(
         "a window with at least two rows",
         |((filters, taps), (height, width, gap, strided, pad, fewer), (between, activation), seed)| {

@@ -1,4 +1,4 @@
-//! Step 7: a depthwise layer, what makes its planes and the projection behind it run in bands of rows, where their planes would not stay in cache.
+//! Step 7: a depthwise layer, what makes its planes and the projection behind it run in bands of rows, where their planes would not stay in a cache that is near.
 //!
 //! Behind an expansion, for each band: some filters of the expansion into scratch memory, the depthwise layer over them, the next filters; when all channels of the
 //! band are there, the projection. The rows that two bands share are computed twice, with the same bits. Where the depthwise layer takes every second column, the
@@ -39,7 +39,7 @@ const LARGE_L2: usize = 1 << 20;
 /// in a large second-level one. On that Xeon, sixteen lanes, in bands and not: 28x28 two 31 and 34 us, four 46 and 51 us, eight 61 and 62 us; 14x14 eight 31 and 32 us,
 /// twelve 64 and 67 us, 24 93 and 91 us; at 7x7 eight is slower, 31 and 30 us.
 const MOST_IN_L1: usize = 12;
-/// Most channels of a filter, in the mean, for which an expansion before a depthwise layer of stride two pays in registers, for sixteen lanes. On that Xeon, in
+/// Most channels of a filter, in the mean, up to which an expansion before a depthwise layer of stride two pays in registers, or costs nothing, for sixteen lanes. On that Xeon, in
 /// registers and in bands, by the channels of a group: 112x112 one 132 and 171 us, two 180 and 211 us, four 248 and 243 us, sixteen 595 and 483 us; 56x56 three 66 and
 /// 70 us, six 104 and 97 us; 28x28 two 17 and 19 us, four 24 and 24 us. With a stride of one it is slower there for any number: 150 and 136 us at 56x56 with three.
 const MOST_IN_REGISTERS: usize = 4;
@@ -267,7 +267,7 @@ impl Middle<'_, '_> {
         (Head::Expansion { filters, dealt }, rows, Scratch::new(filters, plane), pays)
     }
 
-    /// Whether there is a kernel that makes what it reads in registers.
+    /// Whether there is a kernel that makes what it reads in registers, once: for each of its outputs a filter of the expansion.
     fn fits_registers(&self, expand: &Step<'_>, depthwise: &Step<'_>, target: Target) -> bool {
         let Self { conv, input: [height, width], output: [rows, columns], .. } = *self;
         let clamps = |step: &Step<'_>| {
@@ -279,6 +279,7 @@ impl Middle<'_, '_> {
         };
         let stride = down.max(along);
         target.expand.is_some()
+            && self.made.planes <= self.expanded.planes
             && down == along
             && stride <= 2
             && columns == width.div_ceil(stride)
@@ -298,7 +299,7 @@ impl Middle<'_, '_> {
         self.output[1] + 2 >= lanes
     }
 
-    /// How an expansion runs in registers; `None` beyond what an arena holds.
+    /// How an expansion runs in registers; `None` beyond what a machine can address.
     fn in_registers(&self, expansion: &Conv<'_>, target: Target) -> Option<(Head, usize, Scratch, bool)> {
         let rows = self.rows(self.made.planes * self.made.pitch, target);
         let channels = most_channels(expansion);
@@ -325,7 +326,7 @@ impl Middle<'_, '_> {
     }
 
     /// Rows of equal bands, of which each row takes `floats` in the second-level cache, that end where vectors of the projection end; as many bands as there are
-    /// threads, if they are not too low for that.
+    /// threads, as far as that and a least height allow.
     fn rows(&self, floats: usize, Target { caches, lanes, parts, .. }: Target) -> usize {
         let (rows, pitch) = (self.output[0], self.made.pitch);
         let most = (caches.l2.min(MOST_OF_L2) / (floats * size_of::<f32>())).max(FEWEST_ROWS);

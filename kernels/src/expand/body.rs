@@ -15,10 +15,11 @@ pub(super) unsafe fn run<S: Simd, const STRIDE: usize>(s: S, call: &Call, weight
     let step = call.input.height * STRIDE * S::LANES;
     // SAFETY: `Extents` covers the inputs and their copies; the weights hold what the call says for each filter.
     unsafe {
-        let scratch = arena.add(call.scratch[0] as usize);
+        // Without taps there is no copy, and nothing is read.
+        let scratch = arena.wrapping_add(call.scratch[0] as usize);
         for column in (0..call.output.width).step_by(columns::<S, STRIDE>()) {
             for (tap, &x) in call.x.offsets().iter().enumerate() {
-                copy::<S, STRIDE>(s, call, arena.add(x as usize), column, scratch.add(tap * step));
+                copy::<S, STRIDE>(s, call, arena.add(x as usize), column, scratch.wrapping_add(tap * step));
             }
             for f in (0..call.y.len()).step_by(FILTERS) {
                 // Of an odd number the last but one is made twice.
@@ -161,7 +162,7 @@ impl<S: Simd> Filters<S> {
             // Rows of inputs before the last one of the first output's.
             for _ in call.pad..if STRIDE == 1 { 2 } else { 1 } {
                 self.begin::<STRIDE>(s, &mut strip, x);
-                x = x.add(STRIDE * S::LANES);
+                x = x.wrapping_add(STRIDE * S::LANES);
             }
             let most = if STRIDE == 1 { 4 } else { 2 };
             let mut rows = 0;
@@ -172,13 +173,13 @@ impl<S: Simd> Filters<S> {
                 } else {
                     self.two_strided(s, &mut strip, x, (y, pitch));
                 }
-                x = x.add(most * STRIDE * STRIDE * S::LANES);
+                x = x.wrapping_add(most * STRIDE * STRIDE * S::LANES);
                 y = behind(y, most * pitch);
                 rows += most;
             }
             for _ in rows..whole {
                 self.one::<STRIDE>(s, &mut strip, x, y);
-                x = x.add(STRIDE * STRIDE * S::LANES);
+                x = x.wrapping_add(STRIDE * STRIDE * S::LANES);
                 y = behind(y, pitch);
             }
             if cut {
@@ -220,7 +221,7 @@ impl<S: Simd> Filters<S> {
             if STRIDE == 2 {
                 self.begin::<STRIDE>(s, strip, x);
             }
-            let x = x.add((STRIDE - 1) * STRIDE * S::LANES);
+            let x = x.wrapping_add((STRIDE - 1) * STRIDE * S::LANES);
             let rows = if STRIDE == 1 { self.rows::<1>(s, strip, x) } else { self.strided_rows::<1, 2>(s, strip, x) };
             for f in 0..FILTERS {
                 let [above, middle, below] = self.weights(s, f);

@@ -6,8 +6,8 @@
 //! has lanes (with a stride of two, one), since the columns beside it belong to others, which compute some of `e` again.
 //!
 //! Outputs are made in strips, for which the columns that they read are copied first: for each tap and row a vector of them, the one before the outputs first,
-//! with a stride of two a vector of odd columns and one of even ones. All filters read that from the first cache, in order. What lies outside the image counts as
-//! zero, whatever is there.
+//! with a stride of two a vector of odd columns and one of even ones. All filters read that from the first cache, in order. Columns outside the image
+//! count as zero, whatever is there; rows outside are left out.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -50,7 +50,7 @@ impl Kernel {
     /// Floats that copies of a strip take, of `taps` inputs of so many rows; `None` beyond what a machine can address.
     #[must_use]
     pub fn scratch(&self, rows: usize, stride: usize, taps: usize) -> Option<usize> {
-        rows.checked_mul(stride * self.isa.lanes())?.checked_mul(taps)
+        rows.checked_mul(stride)?.checked_mul(self.isa.lanes())?.checked_mul(taps)
     }
 }
 
@@ -109,8 +109,8 @@ pub struct Call {
 
 impl Call {
     /// # Errors
-    /// If an image is empty or narrower than its pitch says, the sizes are not those of 3x3 windows with that padding, a window has less than two rows of the
-    /// input, or an activation is no clamp.
+    /// If an image is empty or narrower than its pitch says, the stride is neither one nor two, the sizes are not those of 3x3 windows with that padding, a window has
+    /// less than two rows of the input, copies take more than 32 bits can address, or an activation is no clamp.
     pub fn new(kernel: &'static Kernel, spec: Spec<'_>) -> Result<Self, CallError> {
         let Spec {
             input,

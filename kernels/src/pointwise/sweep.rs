@@ -1,4 +1,4 @@
-//! Tiles that the tables do not use, to measure them against those that they do.
+//! Tiles of many shapes, to measure which of them the tables should take.
 
 use super::Kernel;
 #[cfg(target_arch = "x86_64")]
@@ -12,7 +12,7 @@ pub struct Candidate {
     pub vectors: usize,
     /// Whether inputs stay in registers while the filters pass, of which there may be any number.
     pub few: bool,
-    /// The most filters of a tile, or taps, that the registers allow.
+    /// The most filters of a tile, or taps, that there is code for.
     pub most: usize,
     /// The kernel; its calls take at most [`Kernel::max_filters`] filters.
     pub kernel: Kernel,

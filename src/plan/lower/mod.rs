@@ -133,7 +133,7 @@ impl Lower<'_, '_> {
         self.live_lanes(step.storage)
     }
 
-    /// How many of `channels` channels go to one call: at most `most`, and no more than leave some for each thread.
+    /// How many of `channels` channels go to one call: at most `most`, and at most a thread's share.
     fn channels_of_call(&self, channels: usize, most: usize) -> usize {
         channels.div_ceil(self.threads).clamp(1, most)
     }
