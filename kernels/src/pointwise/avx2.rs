@@ -1,4 +1,7 @@
 //! AVX2: twelve accumulators, two or three inputs and a broadcast fill 15 or 16 of 16 registers.
+//!
+//! Which tile for how many filters, the table `tiles` of the benchmark `choices` tells: over the shapes of MobileNetV2 these take at most 1.10 times as long as the
+//! fastest of all shapes on an Intel Xeon of model 167, in the mean 0.99.
 
 use super::{Call, Kernel, body};
 use crate::{Isa, simd::Avx2};

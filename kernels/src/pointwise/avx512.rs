@@ -1,4 +1,8 @@
 //! AVX-512: 24 accumulators, four inputs and a broadcast fill 29 of 32 registers.
+//!
+//! Which tile for how many filters, and from which number of taps on inputs no longer stay in registers, the table `tiles` of the benchmark `choices` tells: over the
+//! 14 shapes of MobileNetV2 and 1 to 32 groups these take between 0.92 and 1.25 times as long as the fastest of all shapes on an Intel Xeon of model 167, in the mean
+//! the same; most of what differs is noise, since it is the same tile.
 
 use super::{Call, Kernel, body};
 use crate::{Isa, simd::Avx512};
