@@ -2,7 +2,7 @@
 
 use crate::status::Stop;
 use clap::{Args, Parser, ValueEnum};
-use flgc::{Isa, Options, Tune};
+use flgc::{Isa, Options, Tune, plan::Caches};
 use std::{fs, num::NonZeroUsize, path::PathBuf};
 
 /// The name of the program that runs models.
@@ -167,6 +167,10 @@ pub struct EngineArgs {
     #[arg(long)]
     pub no_fuse: bool,
 
+    /// Plan for a core with these caches, as 32KiB,512KiB,8MiB; the output is the same, bit for bit [default: those of this machine]
+    #[arg(long, value_name = "FIRST,SECOND,LAST", value_parser = parse_caches)]
+    pub caches: Option<Caches>,
+
     /// Compute dense 3x3 convolutions directly instead of by Winograd's method: a quarter of the memory for their weights, and other rounding
     #[arg(long)]
     pub no_winograd: bool,
@@ -197,6 +201,7 @@ impl EngineArgs {
             memory_limit: self.memory_limit,
             fuse: !self.no_fuse,
             winograd: !self.no_winograd,
+            caches: self.caches,
             tune,
             ..Options::default()
         })
@@ -297,6 +302,16 @@ const MAX_THREADS: usize = 1024;
 fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
     let threads = text.parse().ok().filter(|threads: &NonZeroUsize| threads.get() <= MAX_THREADS);
     threads.ok_or_else(|| format!("expected 1 to {MAX_THREADS} threads"))
+}
+
+/// The sizes of a core's caches.
+fn parse_caches(text: &str) -> Result<Caches, String> {
+    let sizes: Vec<u64> = text.split(',').map(parse_bytes).collect::<Result<_, _>>()?;
+    let sizes: Vec<usize> = sizes.into_iter().filter_map(|size| usize::try_from(size).ok()).collect();
+    match sizes[..] {
+        [l1, l2, last] if 0 < l1 && l1 <= l2 && l2 <= last => Ok(Caches { l1, l2, last }),
+        _ => Err("expected three sizes, none smaller than the one before: first, second and last level".to_owned()),
+    }
 }
 
 /// Most runs: their times are kept.

@@ -108,6 +108,22 @@ fn limits() {
 }
 
 #[test]
+fn caches() {
+    let model = root().join("models/cifar10-mobilenetv2-flgc8.flgc");
+    let picture = sample("ship/0000.jpg");
+    let ran = run(&[&model, &picture]).expect(0);
+    let small = "--caches=1KiB,8kB,8kB";
+    assert_eq!(run(&[text(&model), text(&picture), small]).expect(0), ran);
+    let plan = inspect(&[text(&model), small]).expect(0);
+    assert!(plan.contains("with next"), "nothing runs in bands: {plan}");
+    for wrong in ["", "32KiB", "32KiB,512KiB", "0,512KiB,8MiB", "512KiB,32KiB,8MiB", "1,2,3,4", "32KiB,half,8MiB"] {
+        let ran = inspect(&[text(&model), &format!("--caches={wrong}")]);
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
+        assert!(ran.stderr.contains("--caches"), "{ran:?}");
+    }
+}
+
+#[test]
 fn instruction_sets() {
     let samples = sample("horse");
     let labels = |isa: &str| -> Vec<Value> {
