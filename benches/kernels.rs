@@ -63,21 +63,7 @@ fn convolutions(c: &mut Criterion<Operations>, isa: Isa) {
     group.finish();
 
     let mut group = Group::new(c, "pointwise", isa);
-    for [from, to, size] in [
-        [16, 96, 112],
-        [96, 24, 56],
-        [24, 144, 56],
-        [144, 24, 56],
-        [32, 192, 28],
-        [192, 32, 28],
-        [64, 384, 14],
-        [384, 64, 14],
-        [96, 576, 14],
-        [576, 96, 14],
-        [160, 960, 7],
-        [960, 160, 7],
-        [320, 1280, 7],
-    ] {
+    for [from, to, size] in layers::POINTWISE_SHAPES {
         for groups in [1, 2, 4, 8, 16, 32].into_iter().filter(|&groups| groups <= from.min(to)) {
             let kernel = kernel!(pointwise, isa);
             let id = BenchmarkId::from_parameter(format!("{size}x{size} {from}->{to} G{groups}"));

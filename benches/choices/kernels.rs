@@ -1,29 +1,11 @@
 //! Tiles of 1x1 convolutions.
 
 use super::{Effort, fastest, head, least, row, timed};
-use flgc_benches::layers::{Layer, pointwise, pointwise_over};
+use flgc_benches::layers::{Layer, POINTWISE_SHAPES, pointwise, pointwise_over};
 use flgc_kernels::{
     Isa,
     pointwise::{self, Kernel},
 };
-
-/// Channels, filters, and rows and columns of the 1x1 convolutions of MobileNetV2.
-const SHAPES: [[usize; 3]; 14] = [
-    [32, 16, 112],
-    [16, 96, 112],
-    [96, 24, 56],
-    [24, 144, 56],
-    [144, 24, 56],
-    [32, 192, 28],
-    [192, 32, 28],
-    [64, 384, 14],
-    [384, 64, 14],
-    [96, 576, 14],
-    [576, 96, 14],
-    [160, 960, 7],
-    [960, 160, 7],
-    [320, 1280, 7],
-];
 
 fn kernel(isa: Isa) -> &'static Kernel {
     pointwise::available().find(|kernel| kernel.isa == isa).expect("the instruction set is available")
@@ -32,7 +14,7 @@ fn kernel(isa: Isa) -> &'static Kernel {
 /// The tile that the kernel's tables take, beside the fastest of those that there is code for.
 pub(super) fn tiles(isa: Isa, effort: Effort) {
     head(["layer", "groups", "taps, filters", "by the tables, us", "GFLOP/s", "fastest tile", "us", "ratio"]);
-    for [from, to, size] in SHAPES.into_iter().take(effort.shapes) {
+    for [from, to, size] in POINTWISE_SHAPES.into_iter().take(effort.shapes) {
         // Groups that are all alike: then each has as many taps and filters.
         let divides = |&groups: &usize| from.is_multiple_of(groups) && to.is_multiple_of(groups);
         for groups in [1, 2, 4, 8, 16, 32].into_iter().filter(divides) {

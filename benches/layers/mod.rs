@@ -15,6 +15,24 @@ pub use winograd::by_tiles;
 use flgc_kernels::{Activation, Arena, CallSet, Epilogue, Weights, WeightsBuilder};
 use std::hint::black_box;
 
+/// Channels, filters, and rows and columns of the main 1x1 convolutions of MobileNetV2.
+pub const POINTWISE_SHAPES: [[usize; 3]; 14] = [
+    [32, 16, 112],
+    [16, 96, 112],
+    [96, 24, 56],
+    [24, 144, 56],
+    [144, 24, 56],
+    [32, 192, 28],
+    [192, 32, 28],
+    [64, 384, 14],
+    [384, 64, 14],
+    [96, 576, 14],
+    [576, 96, 14],
+    [160, 960, 7],
+    [960, 160, 7],
+    [320, 1280, 7],
+];
+
 /// Something to run: calls, with what they read and write.
 pub struct Layer {
     calls: CallSet,
