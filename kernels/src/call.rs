@@ -4,7 +4,7 @@ use crate::{
     Arena, Weights, chain, deal, depthwise, elementwise, expand, fill, gather, linear, pointwise, pool, resize,
     softmax, spatial, winograd,
 };
-use std::{collections::BTreeSet, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 /// Offsets of planes in the arena, in floats; shared between the calls that read the same planes. Order and repetition are free.
 #[derive(Clone, Debug)]
@@ -21,6 +21,12 @@ impl Planes {
 impl From<Vec<u32>> for Planes {
     fn from(offsets: Vec<u32>) -> Self {
         Self(offsets.into())
+    }
+}
+
+impl FromIterator<u32> for Planes {
+    fn from_iter<I: IntoIterator<Item = u32>>(offsets: I) -> Self {
+        Self(offsets.into_iter().collect())
     }
 }
 
@@ -61,8 +67,8 @@ pub enum CallError {
 pub(crate) struct Extents {
     reads: Vec<Range<u32>>,
     writes: Vec<Range<u32>>,
-    /// Lists that were already added, with the range around each offset: many calls share one.
-    seen: BTreeSet<(*const u32, i64, i64)>,
+    /// The list that was added last, with the range around each offset: neighbouring calls share one.
+    last: Option<(*const u32, i64, i64)>,
     weights_end: u64,
 }
 
@@ -87,18 +93,23 @@ impl Extents {
 
     /// Reads of `begin..end` around each of `planes`.
     pub(crate) fn read(&mut self, planes: &Planes, begin: i64, end: i64) -> Result<(), CallError> {
-        if self.seen.insert((planes.0.as_ptr(), begin, end)) {
-            for &offset in planes.offsets() {
-                self.reads.push(Self::range(offset, begin, end)?);
-            }
+        let list = Some((planes.0.as_ptr(), begin, end));
+        if self.last != list {
+            self.last = list;
+            Self::add_ranges(&mut self.reads, planes.offsets(), begin, end)?;
         }
         Ok(())
     }
 
     /// Writes of `begin..end` around each of `planes`.
     pub(crate) fn write(&mut self, planes: &[u32], begin: i64, end: i64) -> Result<(), CallError> {
+        Self::add_ranges(&mut self.writes, planes, begin, end)
+    }
+
+    fn add_ranges(ranges: &mut Vec<Range<u32>>, planes: &[u32], begin: i64, end: i64) -> Result<(), CallError> {
+        ranges.reserve(planes.len());
         for &offset in planes {
-            self.writes.push(Self::range(offset, begin, end)?);
+            ranges.push(Self::range(offset, begin, end)?);
         }
         Ok(())
     }

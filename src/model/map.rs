@@ -1,6 +1,6 @@
 //! The bytes of a model: a mapped file or a buffer.
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 use std::{fs::File, io, ops::Deref, path::Path};
 
 pub(super) enum Bytes {
@@ -9,7 +9,7 @@ pub(super) enum Bytes {
 }
 
 impl Bytes {
-    /// Maps the file at `path`. Nothing is read yet.
+    /// Maps the file at `path`, with all its pages where the system does that: each of them is read soon, for the checksum.
     pub(super) fn map(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
@@ -24,7 +24,7 @@ impl Bytes {
         // which is dropped once its weights are packed. Another process that writes to the file meanwhile can change values, which the plan
         // treats as numbers only (lengths and indices are copied out once, then checked); one that truncates the file can stop this
         // process with a bus error, which no reader of a mapped file can prevent: models are replaced by renaming, as our writer does.
-        let map = unsafe { Mmap::map(&file)? };
+        let map = unsafe { MmapOptions::new().populate().map(&file)? };
         Ok(Self::Mapped(map))
     }
 }

@@ -140,9 +140,13 @@ impl<'a> TensorView<'a> {
     /// All elements as numbers, in one piece.
     #[must_use]
     pub fn to_vec(&self) -> Vec<f32> {
-        let mut values = vec![0.0; self.len()];
-        self.read(0, &mut values);
-        values
+        let words = self.bytes.as_chunks().0;
+        match self.dtype {
+            DType::F32 => self.bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
+            DType::F16 => words.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
+            DType::BF16 => words.iter().map(|&bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
+            DType::U8 | DType::U16 => self.iter().collect(),
+        }
     }
 
     /// The first element that is infinite or not a number, with its index.

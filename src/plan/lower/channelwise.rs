@@ -1,6 +1,6 @@
 //! Layers that treat each channel on its own: elementwise, pooling, resize.
 
-use super::{Calls, Lower, Step, list, run_of};
+use super::{Calls, Lower, Step, run_of};
 use crate::{
     model::graph::{self, Coordinates, ResizeMode, Rounding},
     plan::value::{Lane, Value},
@@ -90,14 +90,14 @@ impl Lower<'_, '_> {
     /// The addresses of an operand for these outputs.
     fn operand(&self, value: &Value, outputs: &Outputs) -> Planes {
         if outputs.lanes.is_empty() {
-            return list(self.places.elements(value));
+            return self.places.elements(value).into();
         }
         if value.lanes().is_some() {
-            return list(self.planes_of(value, &outputs.lanes, outputs.image));
+            return self.planes_of(value, &outputs.lanes, outputs.image);
         }
         let all = self.places.elements(value);
         let start = outputs.image * value.shape[1];
-        list(outputs.channels.iter().map(|&channel| all[start + channel]).collect())
+        outputs.channels.iter().map(|&channel| all[start + channel]).collect()
     }
 
     pub(super) fn pool(

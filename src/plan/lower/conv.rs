@@ -1,6 +1,6 @@
 //! Convolutions and fully connected layers.
 
-use super::{Calls, Lower, Step, list, moved, run_of};
+use super::{Calls, Lower, Step, moved, run_of};
 use crate::plan::{
     choose::{self, Method},
     net::{Conv, Group, Linear},
@@ -96,8 +96,8 @@ impl Lower<'_, '_> {
 
     pub(super) fn members(&self, step: &Step<'_>, group: Group<'_>) -> Members {
         let slots = &self.places.layouts[step.storage as usize].slots;
-        let mut filters: Vec<usize> =
-            (0..group.filters.len()).filter(|&f| self.live.is(step.storage, group.filters[f] as usize)).collect();
+        let mut filters = Vec::with_capacity(group.filters.len());
+        filters.extend((0..group.filters.len()).filter(|&f| self.live.is(step.storage, group.filters[f] as usize)));
         sort_by_key(&mut filters, |f| slots[group.filters[f] as usize].into());
         let lanes = step.inputs[0].lanes().unwrap_or_default();
         let mut channels: Vec<usize> = (0..group.channels.len()).collect();
@@ -135,7 +135,7 @@ impl Lower<'_, '_> {
                 taps.extend((0..k_w).map(|j| (plane + row * pitch + (j * d_w) as i64 - left as i64) as u32));
             }
         }
-        list(taps)
+        taps.into()
     }
 
     /// Some filters of a group, with weights `[channels][taps][filters]`.
@@ -157,7 +157,9 @@ impl Lower<'_, '_> {
                 }
             }
         });
-        let bias = self.weights.push(&filters.iter().map(|&f| stored.bias(group, f)).collect::<Vec<_>>());
+        let bias = self.weights.push_with(filters.len(), |packed| {
+            packed.iter_mut().zip(filters).for_each(|(bias, &f)| *bias = stored.bias(group, f));
+        });
         let outputs = Self::outputs_of(step, group, filters);
         Packed { weights, bias, acts: self.acts(step, &outputs), outputs }
     }
@@ -281,7 +283,7 @@ impl Lower<'_, '_> {
             let Packed { weights, bias, acts, ref outputs } = *packed;
             let mut epilogue = self.epilogue(step, acts, outputs, image);
             epilogue.residual = epilogue.residual.map(|residual| moved(&residual, begin * y_pitch));
-            let y = moved(&list(self.planes(outputs, image)), begin * y_pitch);
+            let y = self.planes_from(outputs, image, begin * y_pitch);
             let spec = spatial::Spec {
                 rows: block.min(rows - begin),
                 columns,
@@ -291,7 +293,7 @@ impl Lower<'_, '_> {
                 weights,
                 bias,
                 x: x.clone(),
-                y: y.offsets(),
+                y: &y,
                 epilogue,
             };
             spatial::Call::new(kernel, spec)
@@ -349,7 +351,7 @@ impl Lower<'_, '_> {
     pub(super) fn linear(&mut self, step: &Step<'_>, linear: &Linear<'_>, calls: &mut Calls) -> Result<(), CallError> {
         let input = &step.inputs[0];
         let channels = input.shape[1];
-        let x: Vec<Planes> = self.places.elements(input).chunks(channels).map(|row| list(row.to_vec())).collect();
+        let x: Vec<Planes> = self.places.elements(input).chunks(channels).map(Planes::from).collect();
         let live = self.outputs(step);
         let most = self.kernels.linear.max_filters();
         for tile in choose::tiles(live.len(), most) {
@@ -407,7 +409,7 @@ impl Lower<'_, '_> {
                     odd: None,
                     weights,
                     bias,
-                    x: list(outputs.iter().map(plane).collect()),
+                    x: outputs.iter().map(plane).collect(),
                     y: &self.planes(&outputs, image),
                     epilogue: self.epilogue(step, acts, &outputs, image),
                 };

@@ -3,7 +3,7 @@
 use super::{
     Calls, Lower, Step,
     conv::{Members, Packed, Stored},
-    list, moved,
+    moved,
 };
 use crate::plan::{
     choose::{self, Kernels},
@@ -128,7 +128,7 @@ impl Lower<'_, '_> {
                 taps.push((base + (phase * channels + c) * deal.scratch.stride + at) as u32);
             }
         }
-        let taps = list(taps);
+        let taps = Planes::from(taps);
         if channels > 0 {
             sets.push(self.deal_block(step, conv, &from, block)?);
         }
@@ -168,7 +168,7 @@ impl Lower<'_, '_> {
                     y_stride: deal.scratch.stride,
                     odd: both.then_some(x.len() * deal.scratch.stride),
                     y: (base + phase * x.len() * deal.scratch.stride) as u32,
-                    x: list(x),
+                    x: x.into(),
                 };
                 calls.push(deal::Call::new(self.kernels.deal, spec)?.into());
             }

@@ -1,6 +1,6 @@
 //! Layers that treat elements or whole axes: softmax, and the step that moves data.
 
-use super::{Calls, Lower, Step, list, run_of};
+use super::{Calls, Lower, Step, run_of};
 use flgc_kernels::{CallError, gather, softmax};
 
 impl Lower<'_, '_> {
@@ -15,7 +15,7 @@ impl Lower<'_, '_> {
         {
             let pixels = run_of([h, w], self.places.pitch(input), kernel.isa.lanes());
             for image in 0..images {
-                let spec = softmax::Spec { pixels, n, x: list(self.planes(x, image)), y: &self.planes(y, image) };
+                let spec = softmax::Spec { pixels, n, x: self.planes(x, image).into(), y: &self.planes(y, image) };
                 calls.add(kernel.name, softmax::Call::new(kernel, spec)?);
             }
             return Ok(());
@@ -28,7 +28,7 @@ impl Lower<'_, '_> {
             starts.flat_map(|start| (0..n).map(move |i| start + i * inner)).map(|index| addresses[index]).collect()
         };
         let (x, y) = (rows(self.places.elements(input)), rows(self.places.elements(output)));
-        let spec = softmax::Spec { pixels: 1, n, x: list(x), y: &y };
+        let spec = softmax::Spec { pixels: 1, n, x: x.into(), y: &y };
         calls.add(kernel.name, softmax::Call::new(kernel, spec)?);
         Ok(())
     }
@@ -37,7 +37,7 @@ impl Lower<'_, '_> {
     pub(super) fn gather(&mut self, step: &Step<'_>, calls: &mut Calls) -> Result<(), CallError> {
         let mut from = self.places.elements(&step.inputs[0]).into_iter();
         for (y, len) in self.places.runs(&step.output) {
-            let x = list(from.by_ref().take(len as usize).collect());
+            let x = from.by_ref().take(len as usize).collect();
             calls.add(gather::NAME, gather::Call::new(gather::Spec { x, y })?);
         }
         Ok(())

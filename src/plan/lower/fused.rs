@@ -4,7 +4,7 @@ use super::{
     Lower, Lowered, Step,
     conv::{Packed, Sources, Stored, window},
     dealt::{self, Block},
-    list, moved,
+    moved,
 };
 use crate::plan::{
     choose,
@@ -88,7 +88,7 @@ impl Lower<'_, '_> {
                 let groups = self.dealt_groups(first, &Stored::new(conv), deal);
                 strided = Some(Strided { conv, deal, groups });
                 let held = self.outputs(first);
-                vec![self.chunk(&middle, First::Strided, &held)]
+                self.chunks_of(&middle, vec![(First::Strided, held)])
             }
             _ => unreachable!("a convolution"),
         };
@@ -142,24 +142,36 @@ impl Lower<'_, '_> {
     fn chunks(&mut self, expand: &Step<'_>, middle: &Middle<'_, '_>, filters: usize) -> Vec<Chunk> {
         let most = (filters / self.kernels.pointwise.max_filters()).max(1);
         let lists = self.tiles(expand, most);
-        let chunk = |(group, tiles): (usize, Vec<Packed>)| {
-            let held: Vec<Lane> = tiles.iter().flat_map(|tile| tile.outputs.clone()).collect();
-            self.chunk(middle, First::Tiles(group, tiles), &held)
-        };
-        lists.into_iter().map(chunk).collect()
+        let firsts = lists.into_iter().map(|(group, tiles)| {
+            let held = tiles.iter().flat_map(|tile| &tile.outputs).copied().collect();
+            (First::Tiles(group, tiles), held)
+        });
+        self.chunks_of(middle, firsts.collect())
     }
 
-    /// The depthwise layer over the planes `held` in scratch memory, in that order.
-    fn chunk(&mut self, middle: &Middle<'_, '_>, first: First, held: &[Lane]) -> Chunk {
+    /// The depthwise layer over filters of the first step, each with the channels that it makes in scratch memory, in that order.
+    fn chunks_of(&mut self, middle: &Middle<'_, '_>, firsts: Vec<(First, Vec<Lane>)>) -> Vec<Chunk> {
         let Middle { step, stored, sources, outputs } = middle;
-        let mut planes = vec![None; held.iter().map(|lane| lane.channel as usize + 1).max().unwrap_or(0)];
-        for (plane, lane) in held.iter().enumerate() {
-            planes[lane.channel as usize] = Some(plane);
+        // For each channel of the first step its chunk, and its plane there.
+        let channels = firsts.iter().flat_map(|(_, held)| held).map(|lane| lane.channel as usize + 1).max();
+        let mut places = vec![None; channels.unwrap_or(0)];
+        for (chunk, (_, held)) in firsts.iter().enumerate() {
+            for (plane, lane) in held.iter().enumerate() {
+                places[lane.channel as usize] = Some((chunk, plane));
+            }
         }
-        let held = |&(lane, channel): &(Lane, usize)| Some((lane, (*planes.get(channel)?)?));
-        let (outputs, planes): (Vec<Lane>, Vec<usize>) = outputs.iter().filter_map(held).unzip();
-        let depthwise = self.pack_depthwise(step, stored, sources, &outputs);
-        Chunk { first, depthwise, sources: planes }
+        let mut parts: Vec<(Vec<Lane>, Vec<usize>)> = firsts.iter().map(|_| Default::default()).collect();
+        for &(lane, channel) in outputs {
+            if let Some(&Some((chunk, plane))) = places.get(channel) {
+                parts[chunk].0.push(lane);
+                parts[chunk].1.push(plane);
+            }
+        }
+        let chunk = |((first, _), (outputs, planes)): ((First, _), (Vec<Lane>, Vec<usize>))| {
+            let depthwise = self.pack_depthwise(step, stored, sources, &outputs);
+            Chunk { first, depthwise, sources: planes }
+        };
+        firsts.into_iter().zip(parts).map(chunk).collect()
     }
 
     /// The sets of all bands of a part.
@@ -231,7 +243,7 @@ impl Lower<'_, '_> {
                 y_pitch: pitch,
                 y_stride: run.expanded.stride,
                 odd: None,
-                x: list((0..layout.planes).map(|plane| to(plane) + row(rows.start, left.start)).collect()),
+                x: (0..layout.planes).map(|plane| to(plane) + row(rows.start, left.start)).collect(),
                 y: to(0),
             };
             sets.push(CallSet::new(vec![deal::Call::new(self.kernels.deal, spec)?.into()])?);
@@ -308,7 +320,7 @@ impl Lower<'_, '_> {
                     self.deal_band(step, inputs, band, (dealt, begin), sets)?;
                 }
                 let x = (0..inputs.offsets().len()).map(planes(begin, dealt.scratch.stride)).collect();
-                (list(x), band.input.len() * dealt.pitch)
+                (x, band.input.len() * dealt.pitch)
             }
             None => {
                 let run = self.run(step, band);
@@ -375,7 +387,7 @@ impl Lower<'_, '_> {
             odd,
             weights: *weights,
             bias: *bias,
-            x: list(chunk.sources.iter().map(|&plane| from(plane) + skip).collect()),
+            x: chunk.sources.iter().map(|&plane| from(plane) + skip).collect(),
             y,
             epilogue: Epilogue { first: acts[0], residual: None, last: acts[1] },
         };
@@ -396,17 +408,17 @@ impl Lower<'_, '_> {
         let mut calls = Vec::new();
         let pixels = ((band.output.len() - 1) * pitch + width).next_multiple_of(self.kernels.pointwise.isa.lanes());
         for (planes, tiles) in &fused.tiles {
-            let x = list(planes.iter().map(|&plane| from(plane)).collect());
+            let x: Planes = planes.iter().map(|&plane| from(plane)).collect();
             for tile in tiles {
                 let mut epilogue = self.epilogue(step, tile.acts, &tile.outputs, image);
                 epilogue.residual = epilogue.residual.map(|residual| moved(&residual, begin));
-                let y = moved(&list(self.planes(&tile.outputs, image)), begin);
+                let y = self.planes_from(&tile.outputs, image, begin);
                 let spec = pointwise::Spec {
                     pixels,
                     weights: tile.weights,
                     bias: tile.bias,
                     x: x.clone(),
-                    y: y.offsets(),
+                    y: &y,
                     shift: 0,
                     rows: None,
                     epilogue,

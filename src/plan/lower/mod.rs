@@ -140,11 +140,16 @@ impl Lower<'_, '_> {
 
     /// The addresses of planes.
     fn planes(&self, lanes: &[Lane], image: usize) -> Vec<u32> {
-        lanes.iter().map(|&lane| self.places.plane(lane, image)).collect()
+        self.planes_from(lanes, image, 0)
+    }
+
+    /// The addresses of planes from their float `begin` on.
+    fn planes_from(&self, lanes: &[Lane], image: usize, begin: usize) -> Vec<u32> {
+        lanes.iter().map(|&lane| self.places.plane(lane, image) + begin as u32).collect()
     }
 
     /// The addresses of the planes of `value` for the output channels `channels`.
-    fn planes_of(&self, value: &Value, channels: &[Lane], image: usize) -> Vec<u32> {
+    fn planes_of(&self, value: &Value, channels: &[Lane], image: usize) -> Planes {
         let lanes = value.lanes().unwrap_or_default();
         channels.iter().map(|output| self.places.plane(lanes[output.channel as usize], image)).collect()
     }
@@ -158,12 +163,12 @@ impl Lower<'_, '_> {
     /// What a call that writes `channels` does to each output.
     fn epilogue(&self, step: &Step<'_>, [first, last]: [Activation; 2], channels: &[Lane], image: usize) -> Epilogue {
         let residual = step.residual.as_ref().map(|value| match value.lanes() {
-            Some(_) => self.planes_of(value, channels, image).into(),
+            Some(_) => self.planes_of(value, channels, image),
             None => {
                 // Single elements: the output is `[n, c]` or `[n, c, 1, 1]`.
                 let c = step.output.shape[1];
                 let all = self.places.elements(value);
-                channels.iter().map(|output| all[image * c + output.channel as usize]).collect::<Vec<u32>>().into()
+                channels.iter().map(|output| all[image * c + output.channel as usize]).collect()
             }
         });
         Epilogue { first, residual, last }
@@ -183,10 +188,6 @@ impl Lower<'_, '_> {
     }
 }
 
-fn list(offsets: Vec<u32>) -> Planes {
-    offsets.into()
-}
-
 /// Pixels of a run over whole planes, in whole vectors.
 fn run_of([h, w]: [usize; 2], pitch: usize, lanes: usize) -> usize {
     ((h - 1) * pitch + w).next_multiple_of(lanes)
@@ -194,5 +195,5 @@ fn run_of([h, w]: [usize; 2], pitch: usize, lanes: usize) -> usize {
 
 /// The same planes from a later float on.
 fn moved(planes: &Planes, floats: usize) -> Planes {
-    list(planes.offsets().iter().map(|&offset| offset + floats as u32).collect())
+    planes.offsets().iter().map(|&offset| offset + floats as u32).collect()
 }

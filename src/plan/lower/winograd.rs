@@ -3,11 +3,10 @@
 use super::{
     Calls, Lower, Step,
     conv::{Members, Stored},
-    list,
 };
 use crate::plan::{choose, layout::distance, net::Group, value::Lane, winograd::Winograd};
 use flgc_kernels::{
-    Activation, CallError, Epilogue, pointwise,
+    Activation, CallError, Epilogue, Planes, pointwise,
     winograd::{self, Between, PLACES, SEGMENTS, input, output},
 };
 use std::ops::Range;
@@ -121,7 +120,7 @@ impl Lower<'_, '_> {
                 output,
                 pad: [stored.conv.pad[0], stored.conv.pad[1]],
                 segments: segments.clone(),
-                x: list(channels.iter().map(plane).collect()),
+                x: channels.iter().map(plane).collect(),
                 y: from_plane(from, part * PLANES),
             };
             calls.add(kernel.name, input::Call::new(kernel, spec)?);
@@ -132,7 +131,7 @@ impl Lower<'_, '_> {
             planes.map(|plane| of.first + (place * of.place + plane * of.plane) as u32).collect()
         };
         for place in 0..PLACES {
-            let x = list(planes(from, place, 0..channels));
+            let x = Planes::from(planes(from, place, 0..channels));
             for tile in &packed.tiles {
                 let spec = pointwise::Spec {
                     pixels: floats,
