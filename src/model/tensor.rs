@@ -2,7 +2,10 @@
 
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
-use std::ops::{BitOr, Range};
+use std::{
+    borrow::Cow,
+    ops::{BitOr, Range},
+};
 
 /// The type of a tensor's elements, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +152,18 @@ impl<'a> TensorView<'a> {
         }
     }
 
+    /// All elements as numbers: those of the file where it holds f32 at a multiple of four on a little-endian machine, else a copy.
+    #[must_use]
+    pub fn numbers(&self) -> Cow<'a, [f32]> {
+        if self.dtype == DType::F32
+            && cfg!(target_endian = "little")
+            && let Ok(numbers) = bytemuck::try_cast_slice(self.bytes)
+        {
+            return Cow::Borrowed(numbers);
+        }
+        Cow::Owned(self.to_vec())
+    }
+
     /// The first element that is infinite or not a number, with its index.
     #[must_use]
     pub fn first_not_finite(&self) -> Option<(usize, f32)> {
@@ -213,6 +228,23 @@ fn fill<T>(out: &mut [f32], from: &[T], number: impl Fn(&T) -> f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_do_not_depend_on_where_they_lie() {
+        let values = [0.5f32, -1.0, 3.0e-5, f32::MAX];
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            let tensor = Tensor::floats(dtype, &[4], &values);
+            let expected: Vec<f32> = (0..4).map(|i| tensor_view(dtype, &tensor.bytes).get(i)).collect();
+            for skip in 0..4 {
+                let bytes = [vec![0; skip], tensor.bytes.clone()].concat();
+                assert_eq!(tensor_view(dtype, &bytes[skip..]).numbers(), expected, "{dtype:?}, {skip}");
+            }
+        }
+    }
+
+    fn tensor_view(dtype: DType, bytes: &[u8]) -> TensorView<'_> {
+        TensorView { dtype, shape: &[4], bytes }
+    }
 
     #[test]
     fn the_first_that_is_not_finite() {

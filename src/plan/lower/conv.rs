@@ -11,7 +11,7 @@ use crate::plan::{
 use flgc_kernels::{
     Activation, Call, CallError, CallSet, Image, Planes, Window, chain, depthwise, linear, pointwise, spatial,
 };
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 /// Most channels of a depthwise call: enough to amortise the call, few enough to share the work.
 const DEPTHWISE_CHANNELS: usize = 16;
@@ -25,12 +25,12 @@ const CHAINED_TILES: usize = 8;
 /// A convolution with its weights as plain numbers.
 pub(super) struct Stored<'a, 'm> {
     pub(super) conv: &'a Conv<'m>,
-    weights: Vec<f32>,
+    weights: Cow<'m, [f32]>,
 }
 
 impl<'a, 'm> Stored<'a, 'm> {
     pub(super) fn new(conv: &'a Conv<'m>) -> Self {
-        Self { conv, weights: conv.weight.to_vec() }
+        Self { conv, weights: conv.weight.numbers() }
     }
 
     /// The weights `[channels][taps]` of a filter of a group, and the factor to apply.
