@@ -329,6 +329,11 @@ fn fused_layers_take_less_memory() {
     // The stem and the first block, and the second one.
     let with_next: Vec<bool> = fused.report().layers[..6].iter().map(|layer| layer.fused_with_next).collect();
     assert_eq!(with_next, [true, true, false, true, true, false]);
+    // All blocks but the last three, of 7x7 pixels, whose planes fill less than half of the last level.
+    for isa in Isa::available() {
+        let plan = Plan::new(&model, &Options { isa: Some(isa), caches, ..Options::default() }).unwrap();
+        assert_eq!(plan.report().layers.iter().filter(|layer| layer.fused_with_next).count(), 2 * 14, "{isa}");
+    }
 }
 
 #[test]

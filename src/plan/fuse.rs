@@ -340,11 +340,11 @@ impl Middle<'_, '_> {
         ((rows - 1) * self.conv.stride[0] + window_rows(self.conv)).min(self.input[0])
     }
 
-    /// Whether the planes that the layer reads lie so far from the core that bands pay.
+    /// Whether the planes that the layer reads lie so far from the core that bands pay: half of the last level is enough, since it makes planes, too.
     fn are_far(&self, Target { caches, lanes, .. }: Target) -> bool {
         let bytes = self.expanded.planes * self.expanded.stride * size_of::<f32>();
         let is_near = lanes < 16 && caches.l2 <= LARGE_L2;
-        bytes > caches.last.min(if is_near { FAR } else { FAR_WIDE } * (caches.l2 / 2))
+        bytes > (caches.last / 2).min(if is_near { FAR } else { FAR_WIDE } * (caches.l2 / 2))
     }
 }
 
