@@ -1,7 +1,7 @@
 //! Time against the number of groups, as CSV: `cargo bench -p flgc-benches --bench groups > groups.csv`.
 //!
 //! For the shapes of the 1x1 convolutions of MobileNetV2, for 1 to 32 groups, equal and random ones. All plans of a shape run in turn, and the shortest time of
-//! each counts: what slows the machine down meets all alike. `benches/charts.py groups` draws it and looks for cliffs.
+//! each counts: what slows the machine down meets all alike. A line has the means of some networks. `benches/charts.py groups` draws it and looks for cliffs.
 
 use flgc::{Options, Plan, Session};
 use flgc_benches::{Builder, Groups, layers};
@@ -36,15 +36,17 @@ const SHAPES: [[usize; 3]; 19] = [
 /// Networks of each kind and number of groups. One alone says little: random groups without a filter leave their channels unread, a quarter more or less from one
 /// grouping to the next, and where the system places its memory makes a third of the time of a small one.
 const SEEDS: u64 = 8;
+/// Most groups.
+const GROUPS: usize = 32;
 /// Runs of each plan.
 const RUNS: usize = 40;
 
 struct Case {
     kind: &'static str,
     groups: usize,
-    macs: u64,
+    macs: f64,
     /// Channels that are read, and filters.
-    planes: usize,
+    planes: f64,
     session: Session,
     micros: f64,
 }
@@ -55,10 +57,10 @@ fn main() -> io::Result<()> {
         if std::env::args().any(|arg| arg == "--bench") { (&SHAPES[..], RUNS) } else { (&SHAPES[18..], 1) };
     layers::pin();
     let mut out = io::stdout().lock();
-    writeln!(out, "channels,filters,size,kind,groups,macs,planes,us")?;
+    writeln!(out, "channels,filters,size,kind,groups,macs,planes,us,least_us,most_us")?;
     for &[channels, filters, size] in shapes {
         let mut cases = Vec::new();
-        for groups in 1..=32 {
+        for groups in 1..=GROUPS {
             for seed in 1..=SEEDS {
                 cases.push(case([channels, filters, size], "equal", Groups::Balanced(groups), groups, seed));
                 cases.push(case([channels, filters, size], "random", Groups::Learned(groups), groups, seed));
@@ -81,8 +83,16 @@ fn main() -> io::Result<()> {
                 case.micros = case.micros.min(micros);
             }
         }
-        for Case { kind, groups, macs, planes, micros, .. } in cases {
-            writeln!(out, "{channels},{filters},{size},{kind},{groups},{macs},{planes},{micros:.2}")?;
+        for kind in ["equal", "random"] {
+            for groups in 1..=GROUPS {
+                let point = || cases.iter().filter(|case| (case.kind, case.groups) == (kind, groups));
+                let mean = |of: fn(&Case) -> f64| point().map(of).sum::<f64>() / point().count() as f64;
+                let [least, most] = [f64::min, f64::max].map(|of| point().map(|case| case.micros).reduce(of));
+                let (macs, planes, us) = (mean(|case| case.macs), mean(|case| case.planes), mean(|case| case.micros));
+                let (least, most) = (least.unwrap_or(us), most.unwrap_or(us));
+                write!(out, "{channels},{filters},{size},{kind},{groups},{macs:.0},{planes:.1},")?;
+                writeln!(out, "{us:.2},{least:.2},{most:.2}")?;
+            }
         }
     }
     Ok(())
@@ -96,6 +106,6 @@ fn case([channels, filters, size]: [usize; 3], kind: &'static str, of: Groups, g
     let y = b.relu6(&y);
     let plan = Plan::new(&b.finish(&[&y]), &Options::default()).expect("a valid model");
     let report = plan.report();
-    let planes = report.layers.iter().map(|layer| layer.order.len()).sum();
-    Case { kind, groups, macs: report.macs, planes, session: plan.session(), micros: f64::INFINITY }
+    let planes = report.layers.iter().map(|layer| layer.order.len()).sum::<usize>() as f64;
+    Case { kind, groups, macs: report.macs as f64, planes, session: plan.session(), micros: f64::INFINITY }
 }
