@@ -25,7 +25,7 @@ def groups(source, chart):
     for row in csv.DictReader(open(source)):
         key = row["kind"], (int(row["channels"]), int(row["filters"]), int(row["size"])), int(row["groups"])
         times[key].append(float(row["us"]))
-        macs[key].append(float(row["macs"]))
+        macs[key].append(int(row["macs"]))
     mean = lambda of, kind, shape, g: sum(of[kind, shape, g]) / len(of[kind, shape, g])
     shapes = list(dict.fromkeys(shape for _, shape, _ in times))
     numbers = sorted({g for _, _, g in times})

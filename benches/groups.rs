@@ -1,7 +1,8 @@
 //! Time against the number of groups, as CSV: `cargo bench -p flgc-benches --bench groups > groups.csv`.
 //!
 //! For the shapes of the 1x1 convolutions of MobileNetV2, for 1 to 32 groups, equal and random ones. All plans of a shape run in turn, and the shortest time of
-//! each counts: what slows the machine down meets all alike. A line has the means of some networks. `benches/charts.py groups` draws it and looks for cliffs.
+//! each counts: what slows the machine down meets all alike. A line has the means of some networks, and the times of the fastest and the slowest of them. `benches/charts.py groups`
+//! draws the means and looks for cliffs. Takes 3 GiB of memory.
 
 use flgc::{Options, Plan, Session};
 use flgc_benches::{Builder, Groups, layers};
@@ -53,15 +54,15 @@ struct Case {
 
 fn main() -> io::Result<()> {
     // `cargo bench` passes `--bench`; `cargo test` doesn't, and wants to know only that it runs.
-    let (shapes, runs) =
-        if std::env::args().any(|arg| arg == "--bench") { (&SHAPES[..], RUNS) } else { (&SHAPES[18..], 1) };
+    let (shapes, seeds, runs) =
+        if std::env::args().any(|arg| arg == "--bench") { (&SHAPES[..], SEEDS, RUNS) } else { (&SHAPES[18..], 1, 1) };
     layers::pin();
     let mut out = io::stdout().lock();
     writeln!(out, "channels,filters,size,kind,groups,macs,planes,us,least_us,most_us")?;
     for &[channels, filters, size] in shapes {
         let mut cases = Vec::new();
         for groups in 1..=GROUPS {
-            for seed in 1..=SEEDS {
+            for seed in 1..=seeds {
                 cases.push(case([channels, filters, size], "equal", Groups::Balanced(groups), groups, seed));
                 cases.push(case([channels, filters, size], "random", Groups::Learned(groups), groups, seed));
             }

@@ -4,7 +4,7 @@ use crate::{
     Arena, Weights, chain, deal, depthwise, elementwise, expand, fill, gather, linear, pointwise, pool, resize,
     softmax, spatial, winograd,
 };
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 /// Offsets of planes in the arena, in floats; shared between the calls that read the same planes. Order and repetition are free.
 #[derive(Clone, Debug)]
@@ -67,8 +67,8 @@ pub enum CallError {
 pub(crate) struct Extents {
     reads: Vec<Range<u32>>,
     writes: Vec<Range<u32>>,
-    /// The list that was added last, with the range around each offset: neighbouring calls share one.
-    last: Option<(*const u32, i64, i64)>,
+    /// Lists that were already added, with the range around each offset: many calls share one.
+    seen: BTreeSet<(*const u32, i64, i64)>,
     weights_end: u64,
 }
 
@@ -93,9 +93,7 @@ impl Extents {
 
     /// Reads of `begin..end` around each of `planes`.
     pub(crate) fn read(&mut self, planes: &Planes, begin: i64, end: i64) -> Result<(), CallError> {
-        let list = Some((planes.0.as_ptr(), begin, end));
-        if self.last != list {
-            self.last = list;
+        if self.seen.insert((planes.0.as_ptr(), begin, end)) {
             Self::add_ranges(&mut self.reads, planes.offsets(), begin, end)?;
         }
         Ok(())

@@ -4,15 +4,20 @@ mod common;
 
 use common::*;
 use flgc_kernels::{
-    Arena, Call, CallError, CallSet, Epilogue, Team, Weights, chain,
+    Arena, Call, CallError, CallSet, Epilogue, Planes, Team, Weights, chain,
     pointwise::{self, Spec},
 };
 
 /// A call of one filter over sixteen pixels.
 fn call(x: &[u32], y: u32, residual: Option<u32>) -> Call {
+    call_of(&x.into(), y, residual, 0)
+}
+
+/// The same over a list that others may share, from the pixel `shift` on.
+fn call_of(x: &Planes, y: u32, residual: Option<u32>, shift: u32) -> Call {
     let epilogue = Epilogue { residual: residual.map(|r| vec![r].into()), ..Epilogue::default() };
     let kernel = pointwise::available().last().unwrap();
-    let spec = Spec { pixels: 16, weights: 16, bias: 0, x: x.into(), y: &[y], shift: 0, rows: None, epilogue };
+    let spec = Spec { pixels: 16, weights: 16, bias: 0, x: x.clone(), y: &[y], shift, rows: None, epilogue };
     pointwise::Call::new(kernel, spec).unwrap().into()
 }
 
@@ -35,6 +40,11 @@ fn overlaps_are_refused() {
     // A call's output and its own input or residual.
     refused(vec![call(&[0], 15, None)], 15..31, 0..16);
     refused(vec![call(&[0], 16, Some(31))], 16..32, 31..47);
+    // A list that calls share: its first reader, one behind other lists, one at other pixels.
+    let x = Planes::from(vec![0]);
+    refused(vec![call_of(&x, 32, None, 0), call_of(&x, 8, None, 0)], 8..24, 0..16);
+    refused(vec![call_of(&x, 32, Some(64), 0), call_of(&x, 48, Some(80), 0), call(&[], 8, None)], 8..24, 0..16);
+    refused(vec![call_of(&x, 64, None, 0), call_of(&x, 64, None, 16), call(&[], 20, None)], 20..36, 16..32);
     // A call's output and another's input, which is among many.
     refused(vec![call(&[0, 200, 100, 300], 16, None), call(&[0], 108, None)], 108..124, 100..116);
 }

@@ -22,7 +22,7 @@ const SHARED_PIXELS: usize = 64;
 /// Tiles of filters that go through blocks of rows together: enough to use each block often, few enough to share the work.
 const CHAINED_TILES: usize = 8;
 
-/// A convolution with its weights as plain numbers.
+/// A convolution with its weights as plain numbers: those of the file where it holds them as such.
 pub(super) struct Stored<'a, 'm> {
     pub(super) conv: &'a Conv<'m>,
     weights: Cow<'m, [f32]>,
