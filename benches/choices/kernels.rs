@@ -85,17 +85,17 @@ pub(super) fn pixels(isa: Isa, effort: Effort) {
     }
 }
 
-/// Asking for the inputs of the next tile, or for those some taps later, by the number of taps.
+/// Asking for the inputs of the next tile, or for those some taps later (with AVX-512 for none), by the number of taps.
 pub(super) fn next(isa: Isa, effort: Effort) {
-    if isa != Isa::Avx2 {
-        println!("Only kernels for AVX2 ask for inputs.");
+    if isa == Isa::Portable {
+        println!("The portable kernels ask for nothing.");
         return;
     }
     let kernel = kernel(isa);
-    head(["layer", "taps", "taps ahead, us", "the next tile, us", "ratio"]);
+    head(["layer", "taps", "else, us", "the next tile, us", "ratio"]);
     for (size, filters) in [(112usize, 16), (56, 24), (28, 32), (14, 64)].into_iter().take(effort.shapes) {
-        // Up to four taps, inputs stay in registers.
-        for taps in [5, 6, 8, 9, 12, 18, 24, 32, 48, 64, 96, 128, 144, 192].into_iter().take(effort.shapes) {
+        // With few taps inputs stay in registers.
+        for taps in [5, 6, 8, 9, 12, 18, 24, 32, 48, 64, 96, 128, 144, 192, 256].into_iter().take(effort.shapes) {
             let groups = (96 / taps).max(1);
             let run = |asks: bool| {
                 let shape = [taps * groups, filters / 8 * groups, size * size];
