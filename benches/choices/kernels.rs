@@ -92,7 +92,7 @@ pub(super) fn next(isa: Isa, effort: Effort) {
         return;
     }
     let kernel = kernel(isa);
-    head(["layer", "taps", "else, us", "the next tile, us", "ratio"]);
+    head(["layer", "taps", "otherwise, us", "the next tile, us", "ratio"]);
     for (size, filters) in [(112usize, 16), (56, 24), (28, 32), (14, 64)].into_iter().take(effort.shapes) {
         // With few taps inputs stay in registers.
         for taps in [5, 6, 8, 9, 12, 18, 24, 32, 48, 64, 96, 128, 144, 192, 256].into_iter().take(effort.shapes) {

@@ -101,14 +101,14 @@ pub(crate) unsafe fn accumulate_with<
             }
             if NEXT == ALWAYS || NEXT == MAYBE && next {
                 for line in (0..P * S::LANES).step_by(crate::ALIGN) {
-                    s.prefetch_input(x[0].wrapping_add(tap as usize + P * S::LANES + line));
+                    s.prefetch(x[0].wrapping_add(tap as usize + P * S::LANES + line));
                 }
             } else if far {
                 // Each tap lies in a plane of its own, where no prefetcher of the machine looks for it.
                 let later = x[0].wrapping_add(*taps.get_unchecked((i + TAPS_AHEAD).min(taps.len() - 1)) as usize);
-                s.prefetch_input(later);
+                s.prefetch(later);
                 if STRIDE == 2 {
-                    s.prefetch_input(later.wrapping_add(crate::ALIGN));
+                    s.prefetch(later.wrapping_add(crate::ALIGN));
                 }
             }
             // The fewer of inputs and weights wait in registers for the others.

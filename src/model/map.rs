@@ -20,10 +20,11 @@ impl Bytes {
             // There is nothing to map, which some systems refuse.
             return Ok(Self::Owned(Vec::new()));
         }
-        // SAFETY: the map is read-only, every access goes through a bounds-checked slice of bytes or, where weights lie as such, of floats, which may have any bits, and no reference into it outlives the model,
-        // which is dropped once its weights are packed. Another process that writes to the file meanwhile can change values, which the plan
-        // treats as numbers only (lengths and indices are copied out once, then checked); one that truncates the file can stop this
-        // process with a bus error, which no reader of a mapped file can prevent: models are replaced by renaming, as our writer does.
+        // SAFETY: the map is read-only, every access goes through a bounds-checked slice of bytes or, where weights lie as such, of floats, which may
+        // have any bits, and no reference into it outlives the model, which is dropped once its weights are packed. Another process that writes to the
+        // file meanwhile can change values, which the plan treats as numbers only (lengths and indices are copied out once, then checked); one that
+        // truncates the file can stop this process with a bus error, which no reader of a mapped file can prevent: models are replaced by renaming, as
+        // our writer does.
         let map = unsafe { Mmap::map(&file)? };
         Ok(Self::Mapped(map))
     }

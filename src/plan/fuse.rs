@@ -340,7 +340,8 @@ impl Middle<'_, '_> {
         ((rows - 1) * self.conv.stride[0] + window_rows(self.conv)).min(self.input[0])
     }
 
-    /// Whether the planes that the layer reads lie so far from the core that bands pay: beside half of the last level, what it makes needs room, too.
+    /// Whether the planes that the layer reads lie so far from the core that bands pay. Only half of the last level counts: what the layer
+    /// makes needs room, too.
     fn are_far(&self, Target { caches, lanes, .. }: Target) -> bool {
         let bytes = self.expanded.planes * self.expanded.stride * size_of::<f32>();
         let is_near = lanes < 16 && caches.l2 <= LARGE_L2;

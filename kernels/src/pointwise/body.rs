@@ -41,7 +41,7 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         // Code of its own for tiles that ask would be a quarter more of this family with AVX-512, and no faster.
         let rest = if S::LANES >= 16 {
             tiles::<S, F, P, MAYBE>(s, call, 0..whole, &finish, weights, arena)
-        } else if S::ASKS_FOR_INPUTS && call.asks_for_next {
+        } else if S::PREFETCHES && call.asks_for_next {
             tiles::<S, F, P, ALWAYS>(s, call, 0..whole, &finish, weights, arena)
         } else {
             tiles::<S, F, P, NEVER>(s, call, 0..whole, &finish, weights, arena)

@@ -47,14 +47,9 @@ impl Simd for Avx512 {
         // SAFETY: see the top.
         unsafe { outlined(self, task) }
     }
+    const PREFETCHES: bool = true;
     #[inline(always)]
     fn prefetch(self, p: *const f32) {
-        // SAFETY: every x86-64 CPU has the instruction, and it never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-    }
-    const ASKS_FOR_INPUTS: bool = true;
-    #[inline(always)]
-    fn prefetch_input(self, p: *const f32) {
         // SAFETY: every x86-64 CPU has the instruction, and it never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }

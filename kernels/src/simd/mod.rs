@@ -44,20 +44,14 @@ pub(crate) trait Simd: Copy {
     /// Runs `task` in a function of its own: for what is not worth its code and registers in every kernel.
     fn outlined(self, task: impl Task);
 
-    /// Asks for the cache line of weights at `p`, which need not be valid. It takes a tenth off layers whose weights come from far: on Zen 5 with AVX-512; on an Intel
-    /// Xeon, model 167, with AVX2, where products of Winograd's method with 256 channels at 14x14 take 1.1 ms instead of 1.9, and ResNet50 78 ms instead of 85.
+    /// Whether [`Simd::prefetch`] does anything.
+    const PREFETCHES: bool = false;
+
+    /// Asks for the cache line at `p`, which need not be valid. Of weights it takes a tenth off layers whose weights come from far: on Zen 5 with AVX-512; on an Intel Xeon,
+    /// model 167, with AVX2, where products of Winograd's method with 256 channels at 14x14 take 1.1 ms instead of 1.9. Of inputs it takes a twelfth off ResNet50 on Zen 3,
+    /// and 3 % off ResNet50-FLGC8 and ResNeXt50 with AVX-512 on that Xeon.
     #[inline(always)]
     fn prefetch(self, p: *const f32) {
-        let _ = p;
-    }
-
-    /// Whether [`Simd::prefetch_input`] does anything.
-    const ASKS_FOR_INPUTS: bool = false;
-
-    /// Asks for the cache line of inputs at `p`, which need not be valid. On Zen 3 it takes a twelfth off ResNet50; with AVX-512 on an Intel Xeon, model 167, 3 % off
-    /// ResNet50-FLGC8 and ResNeXt50.
-    #[inline(always)]
-    fn prefetch_input(self, p: *const f32) {
         let _ = p;
     }
 
