@@ -4,6 +4,7 @@ use crate::{
     activation::{Activation, Epilogue, clamp},
     simd::{Simd, Task},
 };
+use std::ops::Range;
 
 /// How far ahead of their use weights are asked for, in floats: 2 KiB, often those of the next call.
 const AHEAD: usize = 512;
@@ -181,22 +182,45 @@ pub(crate) struct Rows {
     pub(crate) from: usize,
     /// Floats from one row of the outputs to the next.
     pub(crate) to: usize,
+    /// Where the outputs of the call end.
+    end: usize,
 }
 
 impl Rows {
+    /// Of a call that ends before pixel `end`.
+    pub(crate) fn of_call([count, columns]: [usize; 2], from: usize, to: usize, end: usize) -> Self {
+        let rows = Self { count, columns, from, to, end: 0 };
+        Self { end: usize::try_from(rows.place(end)).unwrap_or(0), ..rows }
+    }
+
     /// Where in the outputs the first pixel from `pixel` on goes that has a place there, or the end of the pixels before it.
     pub(crate) fn place(self, pixel: usize) -> i64 {
-        let Self { count, columns, from, to } = self;
+        let Self { count, columns, from, to, .. } = self;
         let (row, column) = (pixel / from, (pixel % from).min(columns));
         let last = count.saturating_sub(1);
         let place = if row > last { (last, columns) } else { (row, column) };
         i64::try_from(place.0.saturating_mul(to).saturating_add(place.1)).unwrap_or(i64::MAX)
     }
 
+    /// Of the vector from pixel `begin` on: where it goes if the lanes between two rows are taken out, and which lanes these are. Only where rows of outputs follow each
+    /// other without a gap, so that what the vector then has too much is the place of later pixels, and where that is still a place of the call's outputs.
+    #[inline(always)]
+    fn joined(self, begin: usize, lanes: usize) -> Option<(usize, Range<usize>)> {
+        let Self { columns, from, to, end, .. } = self;
+        // Shorter rows may have two gaps in a vector.
+        if to != columns || from < lanes {
+            return None;
+        }
+        let (row, column) = (begin / from, begin % from);
+        let gap = columns.saturating_sub(column).min(lanes)..(from - column).min(lanes);
+        let place = if gap.start > 0 { row * to + column } else { (row + 1) * to };
+        (place + lanes <= end).then_some((place, gap))
+    }
+
     /// The pieces of rows in the `len` pixels from `begin` on: which of these pixels, and where the first of them goes.
     #[inline(always)]
-    fn pieces(self, begin: usize, len: usize) -> impl Iterator<Item = (std::ops::Range<usize>, usize)> {
-        let Self { count, columns, from, to } = self;
+    fn pieces(self, begin: usize, len: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
+        let Self { count, columns, from, to, .. } = self;
         (begin / from..((begin + len - 1) / from + 1).min(count)).filter_map(move |row| {
             let first = (row * from).max(begin);
             let end = (row * from + columns).min(begin + len);
@@ -229,7 +253,7 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
         Self { s, y: planes(y), rows: None, residual, first, last, weights, arena }
     }
 
-    /// To other rows. There is no residual.
+    /// To other rows. There is no residual. What is stored must be all pixels of the call, in ascending order.
     #[inline(always)]
     pub(crate) fn with_rows(self, rows: Option<Rows>) -> Self {
         Self { rows, ..self }
@@ -407,23 +431,33 @@ impl Task for Any<'_> {
 
 impl Any<'_> {
     /// # Safety
-    /// As for [`Finish::store`].
+    /// As for [`Finish::store`], and the tiles of a call come in ascending order, up to its end.
     #[inline(always)]
     unsafe fn run_in_rows<S: Simd>(self, s: S, rows: Rows) {
         let Self { acc, y, at, first, weights, arena, .. } = self;
         let vectors = at.len();
         for (v, &at) in at.iter().enumerate() {
-            for (piece, to) in rows.pieces(at, S::LANES) {
-                let mask = s.mask(piece.start as isize, piece.end as isize);
+            let joined = if S::MASKED_STORES { None } else { rows.joined(at, S::LANES) };
+            if let Some((to, gap)) = joined {
                 for (f, &y) in y.iter().enumerate() {
-                    // SAFETY: the caller's promise; the masked lanes go to `to` and behind it, in a row of the output.
+                    // SAFETY: the caller's promise, and `joined` found that the vector ends no later than the outputs of the call.
+                    unsafe {
+                        let x = first.apply(s, s.load(acc.add((f * vectors + v) * S::LANES)), f, weights);
+                        s.store(arena.add(y as usize + to), s.without(x, gap.clone()));
+                    }
+                }
+                continue;
+            }
+            for (piece, to) in rows.pieces(at, S::LANES) {
+                for (f, &y) in y.iter().enumerate() {
+                    // SAFETY: the caller's promise; these lanes go to `to` and behind it, in a row of the output.
                     unsafe {
                         let x = first.apply(s, s.load(acc.add((f * vectors + v) * S::LANES)), f, weights);
                         let y = arena.add(y as usize + to).wrapping_sub(piece.start);
                         if piece.len() == S::LANES {
                             s.store(y, x);
                         } else {
-                            s.store_masked(y, mask, x);
+                            s.store_lanes(y, piece.clone(), x);
                         }
                     }
                 }

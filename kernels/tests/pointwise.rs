@@ -22,8 +22,8 @@ struct Case {
     /// Pixels behind the vectors, where the variant takes them.
     tail: usize,
     shift: u32,
-    /// Columns, and what lies between rows of the inputs and of the outputs, if they differ.
-    rows: Option<[usize; 3]>,
+    /// Columns, what lies between rows of the inputs and of the outputs, if they differ, and how many rows more or less than two too few have a place in the outputs.
+    rows: Option<[usize; 4]>,
     /// Planes that the taps choose from, with repetition.
     planes: usize,
     epilogue: Epilogue,
@@ -33,7 +33,9 @@ struct Case {
 
 fn case() -> impl Strategy<Value = Case> {
     let sizes = (0usize..=40, 0usize..=13, prop::sample::select(vec![0, 1, 4]), 0u32..40, 1usize..20);
-    let rows = prop::option::of((1usize..40, 0usize..4, 0usize..12).prop_map(|(columns, x, y)| [columns, x, y]));
+    let gap = |gaps: [usize; 8]| prop::sample::select(gaps.to_vec());
+    let rows = (1usize..40, gap([0, 1, 1, 2, 3, 5, 8, 17]), gap([0, 0, 0, 0, 0, 1, 5, 11]), 0usize..5);
+    let rows = prop::option::of(rows.prop_map(|(columns, x, y, more)| [columns, x, y, more]));
     (sizes, rows, activation(0), any::<bool>(), activation(0), any::<u64>()).prop_map(
         |((taps, vectors, tail, shift, planes), rows, first, residual, last, seed)| {
             let residual = residual && rows.is_none();
@@ -48,10 +50,10 @@ fn check(case: &Case, kernel: &'static pointwise::Kernel, filters: usize) {
     let whole = vectors * kernel.isa.lanes();
     let pixels = if kernel.takes(whole + case.tail) { whole + case.tail } else { whole };
     let what = format!("{}, {filters} filters, {taps} taps, {pixels} pixels, rows {:?}", kernel.name, case.rows);
-    // The last row is left out unless it is whole.
-    let rows = case.rows.map(|[columns, x_gap, y_gap]| {
+    // The run may end within a row, or with rows that have no place in the outputs.
+    let rows = case.rows.map(|[columns, x_gap, y_gap, more]| {
         let x_pitch = columns + x_gap;
-        let count = ((shift as usize + pixels) / x_pitch).max(1);
+        let count = ((shift as usize + pixels) / x_pitch + more).saturating_sub(2).max(1);
         Rows { count, columns, x_pitch, y_pitch: columns + y_gap }
     });
     let outputs = rows.map_or(0, |rows| rows.count * rows.y_pitch);

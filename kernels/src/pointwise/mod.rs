@@ -204,11 +204,8 @@ impl Call {
             Some(_) if epilogue.residual.is_some() => {
                 return shape("the number of residual planes", y.len(), "none, with rows of another pitch");
             }
-            rows => rows.map(|Rows { count, columns, x_pitch, y_pitch }| tile::Rows {
-                count,
-                columns,
-                from: x_pitch,
-                to: y_pitch,
+            rows => rows.map(|Rows { count, columns, x_pitch, y_pitch }| {
+                tile::Rows::of_call([count, columns], x_pitch, y_pitch, (shift as usize).saturating_add(pixels))
             }),
         };
         let few = x.offsets().len().checked_sub(1).and_then(|last| kernel.few.get(last));

@@ -1,7 +1,7 @@
 //! Eight lanes: AVX2 with FMA.
 
 use super::{Simd, Task};
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, ops::Range};
 
 /// Proof that the CPU has AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -86,6 +86,41 @@ impl Simd for Avx2 {
     unsafe fn store_masked(self, p: *mut f32, mask: __m256i, v: __m256) {
         // SAFETY: see the top.
         unsafe { _mm256_maskstore_ps(p, mask, v) }
+    }
+    /// A masked store takes 17 cycles on Zen 3, where this takes two or three: a copy in two overlapping halves.
+    #[inline(always)]
+    unsafe fn store_lanes(self, p: *mut f32, lanes: Range<usize>, v: __m256) {
+        let all = self.to_array(v);
+        let (from, to) = (all.as_ptr().wrapping_add(lanes.start), p.wrapping_add(lanes.start));
+        // SAFETY: see the top; the lanes lie in the array, and the halves within them.
+        unsafe {
+            match lanes.len() {
+                4.. => {
+                    let last = lanes.len() - 4;
+                    let halves = [_mm_loadu_ps(from), _mm_loadu_ps(from.add(last))];
+                    _mm_storeu_ps(to, halves[0]);
+                    _mm_storeu_ps(to.add(last), halves[1]);
+                }
+                2.. => {
+                    let last = lanes.len() - 2;
+                    let (from, to) = (from.cast::<[f32; 2]>(), to.cast::<[f32; 2]>());
+                    let halves = [*from, *from.byte_add(4 * last)];
+                    *to = halves[0];
+                    *to.byte_add(4 * last) = halves[1];
+                }
+                _ => *to = *from,
+            }
+        }
+    }
+    #[inline(always)]
+    fn without(self, v: __m256, gap: Range<usize>) -> __m256 {
+        // SAFETY: see the top.
+        unsafe {
+            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            let behind = _mm256_cmpgt_epi32(lanes, _mm256_set1_epi32(gap.start as i32 - 1));
+            let further = _mm256_and_si256(behind, _mm256_set1_epi32(gap.len() as i32));
+            _mm256_permutevar8x32_ps(v, _mm256_add_epi32(lanes, further))
+        }
     }
     #[inline(always)]
     fn unzip(self, a: __m256, b: __m256) -> (__m256, __m256) {

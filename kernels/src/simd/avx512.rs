@@ -47,6 +47,7 @@ impl Simd for Avx512 {
         // SAFETY: see the top.
         unsafe { outlined(self, task) }
     }
+    const MASKED_STORES: bool = true;
     const PREFETCHES: bool = true;
     #[inline(always)]
     fn prefetch(self, p: *const f32) {

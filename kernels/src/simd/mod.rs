@@ -3,6 +3,8 @@
 //! A value of a type that implements [`Simd`] is the proof that this CPU has its instructions: the methods that only compute are therefore safe.
 //! Bodies and methods are `#[inline(always)]`, so that they end up inside an entry point with the right `#[target_feature]`.
 
+use std::ops::Range;
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -44,6 +46,9 @@ pub(crate) trait Simd: Copy {
     /// Runs `task` in a function of its own: for what is not worth its code and registers in every kernel.
     fn outlined(self, task: impl Task);
 
+    /// Whether [`Simd::store_masked`] is as fast as a whole store.
+    const MASKED_STORES: bool = false;
+
     /// Whether [`Simd::prefetch`] does anything.
     const PREFETCHES: bool = false;
 
@@ -79,6 +84,27 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// The lanes of `mask` can be written at `p`.
     unsafe fn store_masked(self, p: *mut f32, mask: Self::M, v: Self::V);
+
+    /// Stores these lanes; `p` is where lane zero would go, and the memory of other lanes is not touched. As [`Simd::store_masked`], but fast wherever vectors are.
+    ///
+    /// # Safety
+    /// `lanes` is not empty and within `0..LANES`, and they can be written.
+    #[inline(always)]
+    unsafe fn store_lanes(self, p: *mut f32, lanes: Range<usize>, v: Self::V) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store_masked(p, self.mask(lanes.start as isize, lanes.end as isize), v) }
+    }
+
+    /// The lanes before and behind `gap`, in order; then anything.
+    #[inline(always)]
+    fn without(self, v: Self::V, gap: Range<usize>) -> Self::V {
+        let (all, mut lanes) = (self.to_array(v), [0.0; 16]);
+        for (lane, x) in lanes.iter_mut().enumerate() {
+            *x = all[(if lane < gap.start { lane } else { lane + gap.len() }) % 16];
+        }
+        // SAFETY: the array holds 16 floats and no vector is longer.
+        unsafe { self.load(lanes.as_ptr()) }
+    }
 
     /// The elements with even and with odd index of the `2 * LANES` elements of `a` and `b`, in order.
     fn unzip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);

@@ -60,6 +60,23 @@ fn check<S: Simd>(s: S) {
             equal(v, &|i| if inside(i) { a[i] } else { 0.0 }, &format!("keep {begin}..{end}"));
         }
     }
+    for begin in 0..n {
+        for end in begin + 1..=n {
+            let mut there = vec![-1.0; n];
+            // SAFETY: the lanes lie in the list.
+            unsafe { s.store_lanes(there.as_mut_ptr(), begin..end, va) }
+            let inside = |i: usize| (begin..end).contains(&i);
+            let expected: Vec<f32> = (0..n).map(|i| if inside(i) { a[i] } else { -1.0 }).collect();
+            assert_eq!(there, expected, "store_lanes {begin}..{end}");
+        }
+    }
+    for begin in 0..=n {
+        for end in begin..=n {
+            let without = s.to_array(s.without(va, begin..end));
+            let expected: Vec<f32> = [&a[..begin], &a[end..n]].concat();
+            assert_eq!(without[..expected.len()], expected, "without {begin}..{end}");
+        }
+    }
     for step in -1746..=1767 {
         let x = step as f32 * 0.05;
         let (got, exact) = (f64::from(s.to_array(s.exp(s.splat(x)))[0]), f64::from(x).exp());
