@@ -22,7 +22,8 @@ struct Case {
     /// Pixels behind the vectors, where the variant takes them.
     tail: usize,
     shift: u32,
-    /// Columns, what lies between rows of the inputs and of the outputs, if they differ, and how many rows more or less than two too few have a place in the outputs.
+    /// If rows lie otherwise in the outputs: columns; what lies between rows of the inputs, and of the outputs; rows of the outputs, counted from two before the last one
+    /// that ends within the run.
     rows: Option<[usize; 4]>,
     /// Planes that the taps choose from, with repetition.
     planes: usize,
