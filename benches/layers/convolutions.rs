@@ -71,6 +71,7 @@ pub fn pointwise_over(
                 y: &tile.map(|f| at(from + f)).collect::<Vec<_>>(),
                 shift: 0,
                 rows: None,
+                fresh: part == 0,
                 epilogue: RELU6,
             };
             calls.push(with(pointwise::Call::new(kernel, spec).expect("a valid spec")).into());
@@ -94,8 +95,8 @@ pub fn dense(kernel: &'static pointwise::Kernel, [channels, size]: [usize; 2]) -
     let x = Planes::from((0..channels).flat_map(taps).collect::<Vec<_>>());
     let tiles = channels.div_ceil(kernel.max_filters());
     let mut calls = Vec::new();
-    for tile in 0..tiles {
-        let tile = split(channels, tile, tiles);
+    for part in 0..tiles {
+        let tile = split(channels, part, tiles);
         let spec = pointwise::Spec {
             pixels: run,
             weights: weights.push(&some_weights(channels * 9 * tile.len())),
@@ -104,6 +105,7 @@ pub fn dense(kernel: &'static pointwise::Kernel, [channels, size]: [usize; 2]) -
             y: &tile.map(|f| first(channels + f) as u32).collect::<Vec<_>>(),
             shift: 0,
             rows: None,
+            fresh: part == 0,
             epilogue: RELU6,
         };
         calls.push(pointwise::Call::new(kernel, spec).expect("a valid spec").into());
@@ -278,6 +280,7 @@ pub fn expand_apart(
                 y: &tile.map(&between).collect::<Vec<_>>(),
                 shift: 0,
                 rows: None,
+                fresh: part == 0,
                 epilogue: RELU6,
             };
             calls.push(pointwise::Call::new(pointwise, spec).expect("a valid spec").into());

@@ -49,6 +49,7 @@ pub fn by_tiles(
                 y: &at(to, tile),
                 shift: 0,
                 rows: None,
+                fresh: false,
                 epilogue: Epilogue::default(),
             };
             products.push(pointwise::Call::new(product, spec).expect("a valid spec").into());

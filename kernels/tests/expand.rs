@@ -148,6 +148,7 @@ fn check(case: &Case, kernel: &'static Kernel) {
             y: &between[f..=f],
             shift: 0,
             rows: None,
+            fresh: false,
             epilogue: Epilogue { first: case.between, residual: None, last: Activation::None },
         };
         middle = run(pointwise::Call::new(pointwise, call).unwrap(), &weights, &middle);

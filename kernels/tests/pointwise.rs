@@ -29,6 +29,7 @@ struct Case {
     planes: usize,
     epilogue: Epilogue,
     residual: bool,
+    fresh: bool,
     seed: u64,
 }
 
@@ -37,11 +38,11 @@ fn case() -> impl Strategy<Value = Case> {
     let gap = |gaps: [usize; 8]| prop::sample::select(gaps.to_vec());
     let rows = (1usize..40, gap([0, 1, 1, 2, 3, 5, 8, 17]), gap([0, 0, 0, 0, 0, 1, 5, 11]), 0usize..5);
     let rows = prop::option::of(rows.prop_map(|(columns, x, y, more)| [columns, x, y, more]));
-    (sizes, rows, activation(0), any::<bool>(), activation(0), any::<u64>()).prop_map(
-        |((taps, vectors, tail, shift, planes), rows, first, residual, last, seed)| {
+    (sizes, rows, activation(0), any::<[bool; 2]>(), activation(0), any::<u64>()).prop_map(
+        |((taps, vectors, tail, shift, planes), rows, first, [residual, fresh], last, seed)| {
             let residual = residual && rows.is_none();
             let epilogue = Epilogue { first, residual: None, last };
-            Case { taps, vectors, tail, shift, rows, planes, epilogue, residual, seed }
+            Case { taps, vectors, tail, shift, rows, planes, epilogue, residual, fresh, seed }
         },
     )
 }
@@ -72,7 +73,7 @@ fn check(case: &Case, kernel: &'static pointwise::Kernel, filters: usize) {
     let weights = weights(&random.floats(WEIGHTS as usize + taps * filters + 16));
     let residual = case.residual.then(|| residual.into());
     let epilogue = Epilogue { residual, ..case.epilogue.clone() };
-    let spec = Spec { pixels, weights: WEIGHTS, bias: BIAS, x, y, shift, rows, epilogue };
+    let spec = Spec { pixels, weights: WEIGHTS, bias: BIAS, x, y, shift, rows, fresh: case.fresh, epilogue };
     let after = run(Call::new(kernel, spec.clone()).unwrap(), &weights, &before);
 
     let expected = reference::run(&spec, weights.as_slice(), &before);
@@ -126,7 +127,7 @@ proptest! {
             let added = planes(taps + filters..taps + 2 * filters);
             let epilogue = |f: std::ops::Range<usize>| Epilogue { first, residual: residual.then(|| added[f].into()), last: Activation::None };
             let (bias, at) = (filters as u32, 2 * filters as u32);
-            let spec = Spec { pixels, weights: at, bias, x, y: &y, shift: 0, rows: None, epilogue: epilogue(0..filters) };
+            let spec = Spec { pixels, weights: at, bias, x, y: &y, shift: 0, rows: None, fresh: true, epilogue: epilogue(0..filters) };
             let whole = run(Call::new(kernel, spec.clone()).unwrap(), &weights, &before);
 
             // One filter and one vector at a time, with that filter's weights gathered.
@@ -152,7 +153,7 @@ fn wrong_shapes_are_refused() {
             let epilogue = Epilogue { residual: residual.map(Planes::from), ..Epilogue::default() };
             Call::new(
                 kernel,
-                Spec { pixels, weights: 0, bias: 0, x: vec![0].into(), y, shift: 0, rows: None, epilogue },
+                Spec { pixels, weights: 0, bias: 0, x: vec![0].into(), y, shift: 0, rows: None, fresh: true, epilogue },
             )
         };
         let lanes = kernel.isa.lanes();
@@ -170,7 +171,10 @@ fn wrong_shapes_are_refused() {
         let rows = |rows, residual: Option<&[u32]>| {
             let epilogue = Epilogue { residual: residual.map(Planes::from), ..Epilogue::default() };
             let (x, y) = (vec![0].into(), &[100][..]);
-            Call::new(kernel, Spec { pixels: lanes, weights: 0, bias: 0, x, y, shift: 0, rows: Some(rows), epilogue })
+            Call::new(
+                kernel,
+                Spec { pixels: lanes, weights: 0, bias: 0, x, y, shift: 0, rows: Some(rows), fresh: true, epilogue },
+            )
         };
         let good = Rows { count: 1, columns: 3, x_pitch: 3, y_pitch: 4 };
         assert!(rows(good, None).is_ok());

@@ -60,6 +60,12 @@ pub(crate) trait Simd: Copy {
         let _ = p;
     }
 
+    /// As [`Simd::prefetch`], but into the second-level cache, where it pushes nothing out of the first.
+    #[inline(always)]
+    fn prefetch_to_second(self, p: *const f32) {
+        let _ = p;
+    }
+
     fn splat(self, x: f32) -> Self::V;
 
     /// # Safety

@@ -240,7 +240,7 @@ impl Lower<'_, '_> {
             };
             let tiles: Vec<_> = packed.iter().map(tile).collect();
             for begin in (0..=exact - last).step_by(block) {
-                for (share, weights, bias, y, epilogue) in &tiles {
+                for (i, (share, weights, bias, y, epilogue)) in tiles.iter().enumerate() {
                     let spec = pointwise::Spec {
                         pixels: if begin + last == exact { kernel.least(last, taps, y.len()) } else { block },
                         weights: *weights,
@@ -249,6 +249,7 @@ impl Lower<'_, '_> {
                         y,
                         shift: begin as u32,
                         rows,
+                        fresh: i == 0,
                         epilogue: epilogue.clone(),
                     };
                     calls.add_to(*share, kernel.name, pointwise::Call::new(kernel, spec)?);

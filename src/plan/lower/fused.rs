@@ -330,7 +330,7 @@ impl Lower<'_, '_> {
         let to = planes(begin, run.expanded.stride);
         let mut calls = Vec::with_capacity(tiles.len());
         let mut plane = 0;
-        for tile in tiles {
+        for (i, tile) in tiles.iter().enumerate() {
             let y: Vec<u32> = (plane..plane + tile.outputs.len()).map(&to).collect();
             plane += y.len();
             let spec = pointwise::Spec {
@@ -341,6 +341,7 @@ impl Lower<'_, '_> {
                 y: &y,
                 shift: 0,
                 rows: None,
+                fresh: i == 0 && deals && run.dealt().is_none(),
                 epilogue: Epilogue { first: tile.acts[0], residual: None, last: tile.acts[1] },
             };
             calls.push(pointwise::Call::new(self.kernels.pointwise, spec)?.into());
@@ -421,6 +422,7 @@ impl Lower<'_, '_> {
                     y: &y,
                     shift: 0,
                     rows: None,
+                    fresh: false,
                     epilogue,
                 };
                 calls.push(pointwise::Call::new(self.kernels.pointwise, spec)?.into());

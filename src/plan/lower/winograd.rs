@@ -141,6 +141,7 @@ impl Lower<'_, '_> {
                     y: &planes(to, place, tile.clone()),
                     shift: 0,
                     rows: None,
+                    fresh: false,
                     epilogue: Epilogue::default(),
                 };
                 calls.add(product.name, pointwise::Call::new(product, spec)?);
