@@ -16,9 +16,10 @@ const TAPS_AHEAD: usize = 8;
 /// Taps of a round: see [`in_rounds`].
 const ROUND: usize = 4;
 
-/// Whether a tile goes through its taps in rounds of four: with AVX2 one of five or six filters by two vectors. A tap then takes 26 instructions instead of 31, for twelve
-/// multiply-adds. That changes nothing alone on a core of Zen 3 (128 to 384 taps 2 % less to 2 % more time), but takes 10 to 15 % off beside another thread of the
-/// core, with which a tile shares the instructions that the core takes in a cycle. Other tiles lose up to a tenth: the compiler runs out of registers.
+/// Whether tiles of more than [`TAPS_AHEAD`] taps go through them in rounds of four, where they have no tail and do not ask for the next tile's inputs at each tap: with
+/// AVX2 those of five or six filters by two vectors. A tap then takes 26 instructions instead of 31, for twelve multiply-adds. That changes nothing alone on a core of
+/// Zen 3 (128 to 384 taps 2 % less to 2 % more time), but takes 10 to 15 % off beside another thread of the core, with which a tile shares the instructions that the
+/// core takes in a cycle. Other tiles lose up to a tenth: the compiler runs out of registers. Taps behind the last round ask for nothing.
 const fn in_rounds(lanes: usize, filters: usize, vectors: usize) -> bool {
     lanes == 8 && filters >= 5 && vectors == 2
 }
@@ -74,7 +75,7 @@ pub(crate) struct Sums<S: Simd, const F: usize, const P: usize> {
 }
 
 /// As [`accumulate`], and also for the `TAIL` at `tail`. As `NEXT` says, inputs of the next tile are asked for, not those some taps later: further ahead, for
-/// planes that are not in the second-level cache yet. Where inputs are `fresh`, tiles in rounds ask for both, those of the next tile into the second-level cache.
+/// planes that are not in the second-level cache yet. Where inputs are `fresh`, tiles in rounds ask for both.
 ///
 /// # Safety
 /// As for [`accumulate`]; the tail can be read at each tap, and with a [`PIXEL`] or a [`QUAD`] whole vectors at every `F`-th float of `w`, and at `bias`.
@@ -106,7 +107,7 @@ pub(crate) unsafe fn accumulate_with<
         }
         let mut w = w;
         let far = taps.len() > if S::LANES < 16 { TAPS_AHEAD } else { MANY_TAPS };
-        if in_rounds(S::LANES, F, P) && TAIL == NO_TAIL && NEXT == NEVER && far {
+        if S::PREFETCHES && in_rounds(S::LANES, F, P) && TAIL == NO_TAIL && NEXT == NEVER && far {
             let (rounds, behind) = taps.as_chunks::<ROUND>();
             let asking = (taps.len() - TAPS_AHEAD) / ROUND;
             for (round, now) in rounds.iter().enumerate() {
@@ -143,7 +144,6 @@ pub(crate) unsafe fn accumulate_with<
                         s.prefetch(x[0].wrapping_add(tap as usize + P * S::LANES + line));
                     }
                 } else if far {
-                    // Each tap lies in a plane of its own, where no prefetcher of the machine looks for it.
                     ask::<S, STRIDE>(s, x[0], *taps.get_unchecked((i + TAPS_AHEAD).min(taps.len() - 1)));
                 }
                 step::<S, F, P, STRIDE, TAIL>(s, (&mut acc, &mut pixels), tap, w, (x, stride), tail);
@@ -161,7 +161,7 @@ pub(crate) unsafe fn accumulate_with<
     Sums { acc, pixels }
 }
 
-/// Asks for a tap's inputs.
+/// Asks for a tap's inputs: each tap lies in a plane of its own, where no prefetcher of the machine looks for it.
 #[inline(always)]
 fn ask<S: Simd, const STRIDE: usize>(s: S, x: *const f32, tap: u32) {
     let inputs = x.wrapping_add(tap as usize);

@@ -116,8 +116,9 @@ pub struct Spec<'a> {
     pub shift: u32,
     /// How rows lie in the outputs, where that is not as in the inputs; then there is no residual.
     pub rows: Option<Rows>,
-    /// Whether it is the first call to read these inputs since others were in the caches: with AVX2, tiles of many taps then ask for the inputs of the next tile, too.
-    /// On Zen 3 that takes 2 to 10 % off a layer, where few other tiles of filters follow that find them there (256 to 64 channels at 56x56 10 %, to 128 5 %).
+    /// Whether it is the first call to read these inputs since they were far away: with AVX2, tiles of five or six filters and more than 96 taps then ask for the inputs
+    /// of the next tile, too, since the third-level cache is further than eight taps. On Zen 3 that takes 1 to 10 % off a layer, the more the fewer tiles of filters follow
+    /// that find the inputs nearby: from 256 channels at 56x56 to 64 filters 10 %, to 128 5 %.
     pub fresh: bool,
     /// Applied to each output.
     pub epilogue: Epilogue,

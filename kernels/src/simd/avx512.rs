@@ -55,11 +55,6 @@ impl Simd for Avx512 {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
     #[inline(always)]
-    fn prefetch_to_second(self, p: *const f32) {
-        // SAFETY: every x86-64 CPU has the instruction, and it never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
-    }
-    #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         // SAFETY: see the top.
         unsafe { _mm512_set1_ps(x) }

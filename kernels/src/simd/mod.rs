@@ -60,7 +60,7 @@ pub(crate) trait Simd: Copy {
         let _ = p;
     }
 
-    /// As [`Simd::prefetch`], but into the second-level cache, where it pushes nothing out of the first.
+    /// As [`Simd::prefetch`], with the hint that the second-level cache is near enough.
     #[inline(always)]
     fn prefetch_to_second(self, p: *const f32) {
         let _ = p;

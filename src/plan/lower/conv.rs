@@ -249,7 +249,8 @@ impl Lower<'_, '_> {
                         y,
                         shift: begin as u32,
                         rows,
-                        fresh: i == 0,
+                        // Shares most often run on cores of their own.
+                        fresh: i == 0 || tiles[i - 1].0 != *share,
                         epilogue: epilogue.clone(),
                     };
                     calls.add_to(*share, kernel.name, pointwise::Call::new(kernel, spec)?);

@@ -197,7 +197,9 @@ impl Lower<'_, '_> {
             let pixels = kernel.least((rows - 1) * deal.pitch + columns, x.offsets().len(), y.len());
             let moved = pointwise::Rows { count: rows, columns, x_pitch: deal.pitch, y_pitch };
             let rows = (deal.pitch != y_pitch).then_some(moved);
-            let spec = pointwise::Spec { pixels, weights, bias, x, y, shift: 0, rows, fresh: false, epilogue };
+            // They were dealt just before.
+            let fresh = false;
+            let spec = pointwise::Spec { pixels, weights, bias, x, y, shift: 0, rows, fresh, epilogue };
             return Ok(pointwise::Call::new(kernel, spec)?.into());
         }
         let spec =

@@ -194,11 +194,11 @@ impl Lower<'_, '_> {
                 self.strided_band(fused, strided, &band, &left, (image, begin), &mut sets)?;
                 left = band.input.clone();
             }
-            let mut dealt_group = None;
+            let mut last_group = None;
             for chunk in chunks {
                 if let First::Tiles(group, tiles) = &chunk.first {
-                    let deals = dealt_group.replace(*group) != Some(*group);
-                    self.expand_band(fused, (*group, tiles, deals), &band, (image, begin), &mut sets)?;
+                    let begins = last_group.replace(*group) != Some(*group);
+                    self.expand_band(fused, (*group, tiles, begins), &band, (image, begin), &mut sets)?;
                 }
                 let outputs = &chunk.depthwise.outputs;
                 if outputs.is_empty() {
@@ -302,11 +302,12 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
-    /// The rows of `band` of some filters of a group of the expansion, whose inputs are dealt first if that is so and `deals`.
+    /// The rows of `band` of some filters of a group of the expansion; `begins` says that they are the band's first of that group, so that its inputs are dealt first
+    /// where that is so.
     fn expand_band(
         &self,
         fused: &Fused<'_>,
-        (group, tiles, deals): (usize, &[Packed], bool),
+        (group, tiles, begins): (usize, &[Packed], bool),
         band: &Band,
         (image, begin): (usize, usize),
         sets: &mut Vec<CallSet>,
@@ -316,7 +317,7 @@ impl Lower<'_, '_> {
         let (x, pixels) = match run.dealt() {
             Some(dealt) => {
                 let begin = begin + run.expanded.len;
-                if deals {
+                if begins {
                     self.deal_band(step, inputs, band, (dealt, begin), sets)?;
                 }
                 let x = (0..inputs.offsets().len()).map(planes(begin, dealt.scratch.stride)).collect();
@@ -341,7 +342,7 @@ impl Lower<'_, '_> {
                 y: &y,
                 shift: 0,
                 rows: None,
-                fresh: i == 0 && deals && run.dealt().is_none(),
+                fresh: i == 0 && begins && run.dealt().is_none(),
                 epilogue: Epilogue { first: tile.acts[0], residual: None, last: tile.acts[1] },
             };
             calls.push(pointwise::Call::new(self.kernels.pointwise, spec)?.into());
@@ -422,6 +423,7 @@ impl Lower<'_, '_> {
                     y: &y,
                     shift: 0,
                     rows: None,
+                    // The depthwise layer has just written them.
                     fresh: false,
                     epilogue,
                 };

@@ -141,6 +141,7 @@ impl Lower<'_, '_> {
                     y: &planes(to, place, tile.clone()),
                     shift: 0,
                     rows: None,
+                    // They were written just before.
                     fresh: false,
                     epilogue: Epilogue::default(),
                 };
