@@ -18,7 +18,7 @@ const ROUND: usize = 4;
 
 /// Whether tiles of more than [`TAPS_AHEAD`] taps go through them in rounds of four, where they have no tail and do not ask for the next tile's inputs at each tap: with
 /// AVX2 those of five or six filters by two vectors. A tap then takes 26 instructions instead of 31, for twelve multiply-adds. That changes nothing alone on a core of
-/// Zen 3 (128 to 384 taps 2 % less to 2 % more time), but takes 10 to 15 % off beside another thread of the core, with which a tile shares the instructions that the
+/// Zen 3 (128 to 384 taps 2 % less to 2 % more time), but takes 4 to 10 % off beside another thread of the core, with which a tile shares the instructions that the
 /// core takes in a cycle. Other tiles lose up to a tenth: the compiler runs out of registers. Taps behind the last round ask for nothing.
 const fn in_rounds(lanes: usize, filters: usize, vectors: usize) -> bool {
     lanes == 8 && filters >= 5 && vectors == 2
