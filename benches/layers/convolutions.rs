@@ -72,6 +72,7 @@ pub fn pointwise_over(
                 shift: 0,
                 rows: None,
                 fresh: part == 0,
+                panels: pointwise::Panels::None,
                 epilogue: RELU6,
             };
             calls.push(with(pointwise::Call::new(kernel, spec).expect("a valid spec")).into());
@@ -106,6 +107,7 @@ pub fn dense(kernel: &'static pointwise::Kernel, [channels, size]: [usize; 2]) -
             shift: 0,
             rows: None,
             fresh: part == 0,
+            panels: pointwise::Panels::None,
             epilogue: RELU6,
         };
         calls.push(pointwise::Call::new(kernel, spec).expect("a valid spec").into());
@@ -281,6 +283,7 @@ pub fn expand_apart(
                 shift: 0,
                 rows: None,
                 fresh: part == 0,
+                panels: pointwise::Panels::None,
                 epilogue: RELU6,
             };
             calls.push(pointwise::Call::new(pointwise, spec).expect("a valid spec").into());

@@ -50,6 +50,7 @@ pub fn by_tiles(
                 shift: 0,
                 rows: None,
                 fresh: false,
+                panels: pointwise::Panels::None,
                 epilogue: Epilogue::default(),
             };
             products.push(pointwise::Call::new(product, spec).expect("a valid spec").into());

@@ -24,6 +24,11 @@ const fn in_rounds(lanes: usize, filters: usize, vectors: usize) -> bool {
     lanes == 8 && filters >= 5 && vectors == 2
 }
 
+/// Whether there is code for tiles whose inputs lie in panels: with AVX2 for those of five or six filters by two vectors.
+pub(crate) const fn has_panels(lanes: usize, filters: usize, vectors: usize) -> bool {
+    lanes == 8 && filters >= 5 && vectors == 2
+}
+
 /// With vectors of sixteen lanes only tiles of more taps than this ask for them: fewer taps are slower, by 3 to 5 % at 14x14 with 64 and 96, and the 147 of a stem, whose
 /// inputs were dealt just before.
 const MANY_TAPS: usize = 192;
@@ -193,12 +198,7 @@ unsafe fn step<S: Simd, const F: usize, const P: usize, const STRIDE: usize, con
             for v in 0..P {
                 inputs[v] = load::<S, STRIDE>(s, x[v].add(tap), stride);
             }
-            for (f, acc) in acc.iter_mut().enumerate() {
-                let weight = s.splat(*w.add(f));
-                for v in 0..P {
-                    acc[v] = s.fma(weight, inputs[v], acc[v]);
-                }
-            }
+            add(s, acc, inputs, w);
         } else {
             let mut weights = [s.splat(0.0); F];
             for (f, weight) in weights.iter_mut().enumerate() {
@@ -217,6 +217,111 @@ unsafe fn step<S: Simd, const F: usize, const P: usize, const STRIDE: usize, con
                 *pixel = s.fma(s.splat(*tail.add(tap + i)), weights, *pixel);
             }
         }
+    }
+}
+
+/// Adds one tap with these inputs to the sums; its weights start at `w`.
+///
+/// # Safety
+/// There are `F` weights.
+#[inline(always)]
+unsafe fn add<S: Simd, const F: usize, const P: usize>(
+    s: S,
+    acc: &mut [[S::V; P]; F],
+    inputs: [S::V; P],
+    w: *const f32,
+) {
+    for (f, acc) in acc.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        let weight = unsafe { s.splat(*w.add(f)) };
+        for v in 0..P {
+            acc[v] = s.fma(weight, inputs[v], acc[v]);
+        }
+    }
+}
+
+/// The biases, for each vector.
+///
+/// # Safety
+/// There are `F`.
+#[inline(always)]
+unsafe fn biases<S: Simd, const F: usize, const P: usize>(s: S, bias: *const f32) -> [[S::V; P]; F] {
+    let mut acc = [[s.splat(0.0); P]; F];
+    for (f, acc) in acc.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *acc = unsafe { [s.splat(*bias.add(f)); P] };
+    }
+    acc
+}
+
+/// As [`accumulate`] for vectors side by side from `x` on, and copies what it reads to `panel`, tap after tap.
+///
+/// # Safety
+/// As for [`accumulate`], and `panel` has place for `P` vectors for each tap.
+#[inline(always)]
+pub(crate) unsafe fn accumulate_packing<S: Simd, const F: usize, const P: usize>(
+    s: S,
+    taps: &[u32],
+    (mut w, bias): (*const f32, *const f32),
+    x: *const f32,
+    mut panel: *mut f32,
+) -> [[S::V; P]; F] {
+    // SAFETY: the caller's promise; there are F weights for each tap.
+    unsafe {
+        let mut acc = biases::<S, F, P>(s, bias);
+        for (i, &tap) in taps.iter().enumerate() {
+            s.prefetch(w.wrapping_add(AHEAD));
+            ask::<S, 1>(s, x, *taps.get_unchecked((i + TAPS_AHEAD).min(taps.len() - 1)));
+            s.prefetch_to_second(x.wrapping_add(tap as usize + P * S::LANES));
+            let mut inputs = [s.splat(0.0); P];
+            for (v, input) in inputs.iter_mut().enumerate() {
+                *input = s.load(x.add(tap as usize + v * S::LANES));
+                s.store(panel.add(v * S::LANES), *input);
+            }
+            add(s, &mut acc, inputs, w);
+            w = w.add(F);
+            panel = panel.add(P * S::LANES);
+        }
+        acc
+    }
+}
+
+/// As [`accumulate`], of inputs that lie in a `panel`, tap after tap. Of its 21 instructions for a tap twelve are multiply-adds, for six filters by two vectors.
+///
+/// # Safety
+/// `w` holds `taps * F` floats, `bias` holds `F`, and `panel` holds `P` vectors for each tap.
+#[inline(always)]
+pub(crate) unsafe fn accumulate_from_panel<S: Simd, const F: usize, const P: usize>(
+    s: S,
+    taps: usize,
+    (mut w, bias): (*const f32, *const f32),
+    mut panel: *const f32,
+) -> [[S::V; P]; F] {
+    // SAFETY: the caller's promise; there are F weights for each tap.
+    unsafe {
+        let mut acc = biases::<S, F, P>(s, bias);
+        macro_rules! steps { ($($i:literal)*) => { $(
+            let mut inputs = [s.splat(0.0); P];
+            for (v, input) in inputs.iter_mut().enumerate() {
+                *input = s.load(panel.add(($i * P + v) * S::LANES));
+            }
+            add(s, &mut acc, inputs, w.add($i * F));
+        )* } }
+        for _ in 0..taps / ROUND {
+            for line in (0..ROUND * F).step_by(ALIGN) {
+                s.prefetch(w.wrapping_add(AHEAD + line));
+            }
+            // The compiler does not unroll a loop of this size.
+            steps!(0 1 2 3);
+            w = w.add(ROUND * F);
+            panel = panel.add(ROUND * P * S::LANES);
+        }
+        for _ in 0..taps % ROUND {
+            steps!(0);
+            w = w.add(F);
+            panel = panel.add(P * S::LANES);
+        }
+        acc
     }
 }
 

@@ -17,8 +17,18 @@ fn call(x: &[u32], y: u32, residual: Option<u32>) -> Call {
 fn call_of(x: &Planes, y: u32, residual: Option<u32>, shift: u32) -> Call {
     let epilogue = Epilogue { residual: residual.map(|r| vec![r].into()), ..Epilogue::default() };
     let kernel = pointwise::available().last().unwrap();
-    let spec =
-        Spec { pixels: 16, weights: 16, bias: 0, x: x.clone(), y: &[y], shift, rows: None, fresh: false, epilogue };
+    let spec = Spec {
+        pixels: 16,
+        weights: 16,
+        bias: 0,
+        x: x.clone(),
+        y: &[y],
+        shift,
+        rows: None,
+        fresh: false,
+        panels: pointwise::Panels::None,
+        epilogue,
+    };
     pointwise::Call::new(kernel, spec).unwrap().into()
 }
 
@@ -142,8 +152,18 @@ fn parts_do_not_change_bits() {
             let y: Vec<u32> = (planes..planes + filters).map(plane).collect();
             planes += filters;
             let epilogue = Epilogue::default();
-            let spec =
-                Spec { pixels, weights: 16, bias: 0, x: x.into(), y: &y, shift: 0, rows: None, fresh: false, epilogue };
+            let spec = Spec {
+                pixels,
+                weights: 16,
+                bias: 0,
+                x: x.into(),
+                y: &y,
+                shift: 0,
+                rows: None,
+                fresh: false,
+                panels: pointwise::Panels::None,
+                epilogue,
+            };
             calls.push(pointwise::Call::new(kernel, spec).unwrap().into());
         }
         let set = CallSet::new(calls).unwrap();

@@ -149,6 +149,7 @@ fn check(case: &Case, kernel: &'static Kernel) {
             shift: 0,
             rows: None,
             fresh: false,
+            panels: pointwise::Panels::None,
             epilogue: Epilogue { first: case.between, residual: None, last: Activation::None },
         };
         middle = run(pointwise::Call::new(pointwise, call).unwrap(), &weights, &middle);

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use flgc_kernels::{
     Activation, Epilogue, Planes,
-    pointwise::{self, Call, Rows, Spec, reference},
+    pointwise::{self, Call, Panels, Rows, Spec, reference},
 };
 use proptest::prelude::*;
 
@@ -75,7 +75,18 @@ fn check(case: &Case, kernel: &'static pointwise::Kernel, filters: usize) {
     let weights = weights(&random.floats(WEIGHTS as usize + taps * filters + 16));
     let residual = case.residual.then(|| residual.into());
     let epilogue = Epilogue { residual, ..case.epilogue.clone() };
-    let spec = Spec { pixels, weights: WEIGHTS, bias: BIAS, x, y, shift, rows, fresh: case.fresh, epilogue };
+    let spec = Spec {
+        pixels,
+        weights: WEIGHTS,
+        bias: BIAS,
+        x,
+        y,
+        shift,
+        rows,
+        fresh: case.fresh,
+        panels: Panels::None,
+        epilogue,
+    };
     let after = run(Call::new(kernel, spec.clone()).unwrap(), &weights, &before);
 
     let expected = reference::run(&spec, weights.as_slice(), &before);
@@ -129,7 +140,7 @@ proptest! {
             let added = planes(taps + filters..taps + 2 * filters);
             let epilogue = |f: std::ops::Range<usize>| Epilogue { first, residual: residual.then(|| added[f].into()), last: Activation::None };
             let (bias, at) = (filters as u32, 2 * filters as u32);
-            let spec = Spec { pixels, weights: at, bias, x, y: &y, shift: 0, rows: None, fresh: true, epilogue: epilogue(0..filters) };
+            let spec = Spec { pixels, weights: at, bias, x, y: &y, shift: 0, rows: None, fresh: true, panels: Panels::None, epilogue: epilogue(0..filters) };
             let whole = run(Call::new(kernel, spec.clone()).unwrap(), &weights, &before);
 
             // One filter and one vector at a time, with that filter's weights gathered.
@@ -148,6 +159,54 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Neither does it depend on panels, which hold what the tiles of two vectors read. Where a call reads them, it needs no other inputs of these pixels.
+    #[test]
+    fn panels_do_not_change_bits(taps in 0usize..40, vectors in 1usize..9, tail: bool, shift in 0u32..20, joined: bool, first in activation(0), seed: u64) {
+        each(pointwise::available(), |kernel| {
+            let lanes = kernel.isa.lanes();
+            let whole = vectors * lanes;
+            let pixels = if tail && kernel.takes(whole + 1) { whole + 1 } else { whole };
+            for filters in (1..=kernel.filters_over(pixels)).filter(|&filters| kernel.has_panels(filters)) {
+                let mut random = Random(seed);
+                let plane = shift as usize + pixels + 3;
+                let panels = (taps + filters) * plane;
+                let mut before = random.floats(panels + kernel.panels(pixels, taps) + 7);
+                let weights = weights(&random.floats(filters * (taps + 2) + 16));
+                let planes = |range: std::ops::Range<usize>| range.map(|i| (i * plane) as u32).collect::<Vec<_>>();
+                let (x, y) = (Planes::from(planes(0..taps)), planes(taps..taps + filters));
+                let rows = joined.then_some(Rows { count: 40, columns: 5, x_pitch: 7, y_pitch: 5 });
+                let (bias, at) = (filters as u32, 2 * filters as u32);
+                let epilogue = Epilogue { first, ..Epilogue::default() };
+                let spec = Spec { pixels, weights: at, bias, x, y: &y, shift, rows, fresh: true, panels: Panels::None, epilogue };
+                let of = |panels, before: &[f32]| {
+                    run(Call::new(kernel, Spec { panels, ..spec.clone() }).unwrap(), &weights, before)
+                };
+                let expected = of(Panels::None, &before);
+
+                let packed = of(Panels::Pack(panels as u32), &before);
+                assert_same_bits(&packed[..panels], &expected[..panels], kernel.name);
+                let tile = 2 * lanes;
+                // With one pixel behind the last vector, the tile before it reads planes.
+                let tiles = (vectors - if pixels > whole { 2 } else { 0 }) / 2;
+                for (at, got) in packed[panels..].iter().enumerate() {
+                    let (panel, tap, pixel) = (at / (tile * taps.max(1)), at / tile % taps.max(1), at % tile);
+                    let from = if taps > 0 && panel < tiles { tap * plane + shift as usize + panel * tile + pixel } else { panels + at };
+                    assert_same_bits(&[*got], &[before[from]], kernel.name);
+                }
+
+                before[panels..].copy_from_slice(&packed[panels..]);
+                for tap in 0..taps {
+                    before[tap * plane + shift as usize..][..tiles * tile].fill(f32::NAN);
+                }
+                let read = of(Panels::Read(panels as u32), &before);
+                assert_same_bits(&read[taps * plane..panels], &expected[taps * plane..panels], kernel.name);
+                assert_same_bits(&read[panels..], &before[panels..], kernel.name);
+            }
+        });
+    }
+}
+
 #[test]
 fn wrong_shapes_are_refused() {
     each(pointwise::available(), |kernel| {
@@ -155,7 +214,18 @@ fn wrong_shapes_are_refused() {
             let epilogue = Epilogue { residual: residual.map(Planes::from), ..Epilogue::default() };
             Call::new(
                 kernel,
-                Spec { pixels, weights: 0, bias: 0, x: vec![0].into(), y, shift: 0, rows: None, fresh: true, epilogue },
+                Spec {
+                    pixels,
+                    weights: 0,
+                    bias: 0,
+                    x: vec![0].into(),
+                    y,
+                    shift: 0,
+                    rows: None,
+                    fresh: true,
+                    panels: Panels::None,
+                    epilogue,
+                },
             )
         };
         let lanes = kernel.isa.lanes();
@@ -170,12 +240,41 @@ fn wrong_shapes_are_refused() {
         assert_eq!(spec(3 * lanes + 1, &many[1..], None).is_ok(), kernel.max_filters() <= 8);
         assert!(spec(lanes, &[100], Some(&[200])).is_ok());
         assert!(spec(lanes, &[100], Some(&[200, 300])).is_err());
+        for filters in 1..=kernel.max_filters() {
+            for panels in [Panels::Pack(5000), Panels::Read(5000)] {
+                let y = &many[..filters];
+                let spec = Spec {
+                    pixels: lanes,
+                    weights: 0,
+                    bias: 0,
+                    x: vec![0].into(),
+                    y,
+                    shift: 0,
+                    rows: None,
+                    fresh: true,
+                    panels,
+                    epilogue: Epilogue::default(),
+                };
+                assert_eq!(Call::new(kernel, spec).is_ok(), kernel.has_panels(filters));
+            }
+        }
         let rows = |rows, residual: Option<&[u32]>| {
             let epilogue = Epilogue { residual: residual.map(Planes::from), ..Epilogue::default() };
             let (x, y) = (vec![0].into(), &[100][..]);
             Call::new(
                 kernel,
-                Spec { pixels: lanes, weights: 0, bias: 0, x, y, shift: 0, rows: Some(rows), fresh: true, epilogue },
+                Spec {
+                    pixels: lanes,
+                    weights: 0,
+                    bias: 0,
+                    x,
+                    y,
+                    shift: 0,
+                    rows: Some(rows),
+                    fresh: true,
+                    panels: Panels::None,
+                    epilogue,
+                },
             )
         };
         let good = Rows { count: 1, columns: 3, x_pitch: 3, y_pitch: 4 };

@@ -134,6 +134,15 @@ pub(super) fn tiles(filters: usize, most: usize) -> impl Iterator<Item = std::op
 /// | 28x28, 512 to 128 in 8 groups | 114 | 106 | 105 | 110 | 110 | 108 |
 pub(super) const CACHED_FLOATS: usize = 64 << 10;
 
+/// The same where the inputs are copied into panels.
+pub(super) const PANEL_FLOATS: usize = 32 << 10;
+
+/// Tiles of filters of a group for which its inputs can be copied into panels: one copies, the others read.
+pub(super) const FEWEST_SHARING: usize = 2;
+
+/// Tiles of filters of a group, and taps, from which that pays.
+pub(super) const FEWEST_PAYING: [usize; 2] = [8, 16];
+
 /// Pixels of a run of flat tiles before the next tile of filters takes its turn: all of them if there is one tile of filters; otherwise as many as keep the
 /// input of `taps` planes within `cached` floats.
 pub(super) fn block_pixels(pixels: usize, taps: usize, filter_tiles: usize, cached: usize) -> usize {

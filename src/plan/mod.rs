@@ -12,6 +12,7 @@ mod layout;
 mod lower;
 mod net;
 mod order;
+mod panels;
 mod prune;
 mod regroup;
 mod report;
@@ -187,6 +188,8 @@ impl Plan {
         } else {
             Default::default()
         };
+        let together = |step: usize| runs.iter().any(|run| run.steps().contains(&step));
+        let panels = panels::panels(&net, &live, &layouts, together, (kernels.pointwise, target), (asked, &mut tuning));
         let mut lifetimes = arena::lifetimes(&net, &live);
         arena::join(&mut lifetimes, runs.iter().map(fuse::Run::steps));
         let mut sizes: Vec<usize> = layouts.iter().map(|layout| layout.len).collect();
@@ -199,7 +202,8 @@ impl Plan {
         let mut owners = Vec::new();
         for (index, step) in net.steps.iter().enumerate() {
             let dealt = deals.get(&step.storage).map(|deal| deal.parts.len() * deal.scratch.len);
-            let floats = dealt.or_else(|| Some(winograds.get(&step.storage)?.scratch));
+            let paneled = panels.get(&step.storage).map(|panels| panels.parts * panels.floats);
+            let floats = dealt.or(paneled).or_else(|| Some(winograds.get(&step.storage)?.scratch));
             if let Some(floats) = floats {
                 sizes.push(floats);
                 lifetimes.push(Some(arena::Lifetime { first: index, last: index }));
@@ -229,6 +233,7 @@ impl Plan {
             places: &places,
             deals: &deals,
             winograds: &winograds,
+            panels: &panels,
             kernels,
             threads: parts,
             weights,

@@ -16,7 +16,7 @@ pub enum Tune {
     /// By rules, which come from measurements on a few machines.
     #[default]
     Rules,
-    /// By measuring the candidates on this machine, for at most about so long. It takes the memory of six plans and five sessions; a network that is not
+    /// By measuring the candidates on this machine, for at most about so long. It takes the memory of seven plans and six sessions; a network that is not
     /// planned and run once in each way within the time is planned by rules.
     Measure(Duration),
     /// As measured before: [`Plan::tuning`].
@@ -49,6 +49,9 @@ pub(super) struct Ways {
     /// Whether the input of a convolution with stride is dealt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) dealt: Option<bool>,
+    /// Whether a convolution's inputs are copied into panels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) panels: Option<bool>,
     /// Floats of a convolution's input that wait in cache for all tiles of filters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) block: Option<usize>,
@@ -61,6 +64,7 @@ impl Ways {
             bands: self.bands.or(others.bands),
             registers: self.registers.or(others.registers),
             dealt: self.dealt.or(others.dealt),
+            panels: self.panels.or(others.panels),
             block: self.block.or(others.block),
         }
     }
@@ -121,9 +125,11 @@ pub(super) fn measure(model: &Model, options: &Options, limit: Duration) -> Resu
     let start = Instant::now();
     let threads = pool(&options.threads)?.map_or(Threads::One, Threads::Pool);
     let options = Options { threads, ..options.clone() };
-    let apart = Ways { bands: Some(false), registers: Some(false), dealt: Some(false), block: None };
+    let apart =
+        Ways { bands: Some(false), registers: Some(false), dealt: Some(false), panels: Some(false), block: None };
     let joined = Ways { bands: Some(true), dealt: Some(true), ..apart };
-    let mut ways = vec![apart, joined, Ways { registers: Some(true), ..joined }];
+    let panels = Ways { panels: Some(true), ..apart };
+    let mut ways = vec![apart, joined, Ways { registers: Some(true), ..joined }, panels];
     ways.extend(BLOCKS.map(|block| Ways { block: Some(block), ..apart }));
     let rules = Plan::with(model, &options, &Tuning::default())?;
     let mut tuning = rules.tuning().clone();
@@ -155,7 +161,7 @@ pub(super) fn measure(model: &Model, options: &Options, limit: Duration) -> Resu
 
 /// The fastest ways of a layer among those that were measured.
 fn fastest(candidates: &[Candidate], layer: &str, by_rule: Ways) -> Ways {
-    let [apart, joined, in_registers, blocks @ ..] = candidates else { return by_rule };
+    let [apart, joined, in_registers, panels, blocks @ ..] = candidates else { return by_rule };
     let mut ways = by_rule;
     let joins = joined.plan.tuning().of(layer);
     if joins.bands == Some(true) || joins.dealt == Some(true) {
@@ -177,6 +183,17 @@ fn fastest(candidates: &[Candidate], layer: &str, by_rule: Ways) -> Ways {
         ways.bands = joins.bands.map(|_| best > 0);
         ways.dealt = joins.dealt.map(|_| best > 0);
         ways.registers = joins.registers.map(|_| best == 2);
+    }
+    if let Some(has_panels) = by_rule.panels {
+        let mut times = [apart, panels].map(|candidate| candidate.time(candidate.together(layer)));
+        times[usize::from(has_panels)] *= GAIN;
+        ways.panels = Some(times[1] < times[0]);
+        // The other blocks were measured without.
+        if times[1] < times[0] {
+            ways.block = panels.plan.tuning().of(layer).block;
+            return ways;
+        }
+        ways.block = apart.plan.tuning().of(layer).block;
     }
     let mut best = apart.time(apart.together(layer));
     for candidate in blocks {

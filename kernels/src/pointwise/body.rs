@@ -1,10 +1,13 @@
 //! The body of every variant.
 
-use super::Call;
+use super::{Call, Panels};
 use crate::{
     ending::{Bounded, Ending},
     simd::Simd,
-    tile::{ALWAYS, Finish, MAYBE, NEVER, NO_TAIL, PIXEL, QUAD, accumulate_with, pixels_of},
+    tile::{
+        ALWAYS, Finish, MAYBE, NEVER, NO_TAIL, PIXEL, QUAD, accumulate_from_panel, accumulate_packing, accumulate_with,
+        has_panels, pixels_of,
+    },
 };
 use std::{hint::black_box, ops::Range};
 
@@ -38,8 +41,13 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         };
         // Four and one are three and two, three and one two and two: a tile of one vector has too few sums to keep the units busy.
         let whole = if (P == 3 || P == 4) && vectors > P && vectors % P == 1 { vectors - P - 1 } else { vectors };
+        let panels = if has_panels(S::LANES, F, P) { call.panels } else { Panels::None };
         // Code of its own for tiles that ask would be a quarter more of this family with AVX-512, and no faster.
-        let rest = if S::LANES >= 16 {
+        let rest = if let Panels::Pack(panels) = panels {
+            panel_tiles::<S, F, P, true>(s, call, whole, &finish, weights, (arena, panels))
+        } else if let Panels::Read(panels) = panels {
+            panel_tiles::<S, F, P, false>(s, call, whole, &finish, weights, (arena, panels))
+        } else if S::LANES >= 16 {
             tiles::<S, F, P, MAYBE>(s, call, 0..whole, &finish, weights, arena)
         } else if S::PREFETCHES && call.asks_for_next {
             tiles::<S, F, P, ALWAYS>(s, call, 0..whole, &finish, weights, arena)
@@ -159,6 +167,39 @@ unsafe fn tiles<S: Simd, const F: usize, const P: usize, const NEXT: u8>(
     for first in (vectors.start..end).step_by(P) {
         // SAFETY: the caller's promise.
         unsafe { tile::<S, F, P, NO_TAIL, NEXT>(s, call, first, finish, weights, arena) }
+    }
+    end
+}
+
+/// As [`tiles`] over the first `vectors`, of inputs in panels, which they `PACK` or find there.
+///
+/// # Safety
+/// As for [`run`]; the run has these vectors, and the call panels.
+#[inline(always)]
+unsafe fn panel_tiles<S: Simd, const F: usize, const P: usize, const PACK: bool>(
+    s: S,
+    call: &Call,
+    vectors: usize,
+    finish: &Finish<S, F>,
+    weights: *const f32,
+    (arena, panels): (*mut f32, u32),
+) -> usize {
+    let taps = call.x.offsets();
+    let end = vectors / P * P;
+    for first in (0..end).step_by(P) {
+        let begin = call.shift as usize + first * S::LANES;
+        let at = std::array::from_fn(|v| begin + v * S::LANES);
+        // SAFETY: `Extents` covers all pixels of every plane, from `shift` on, and the panels of all tiles.
+        unsafe {
+            let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
+            let panel = arena.add(panels as usize + first * S::LANES * taps.len());
+            let sums = if PACK {
+                accumulate_packing(s, taps, w, arena.add(begin), panel)
+            } else {
+                accumulate_from_panel(s, taps.len(), w, panel)
+            };
+            finish.store::<P>(sums, at);
+        }
     }
     end
 }

@@ -68,6 +68,19 @@ impl Kernel {
         if has_pixels { self.max_filters().min(body::MOST_WITH_PIXELS) } else { self.max_filters() }
     }
 
+    /// Whether calls with so many filters can have [`Panels`].
+    #[must_use]
+    pub const fn has_panels(&self, filters: usize) -> bool {
+        tile::has_panels(self.isa.lanes(), filters, PANEL_VECTORS) && filters <= self.max_filters()
+    }
+
+    /// Floats of the panels of so many pixels and taps.
+    #[must_use]
+    pub const fn panels(&self, pixels: usize, taps: usize) -> usize {
+        let tile = PANEL_VECTORS * self.isa.lanes();
+        pixels / tile * tile * taps
+    }
+
     /// Whether it takes runs of so many pixels: whole vectors, with one pixel more behind at least three of them, or, of sixteen lanes, four. A pixel costs each
     /// tap one multiply-add for all filters: a map of 7x7 takes three vectors of 16 and a pixel, one of 14x14 twelve and four.
     #[must_use]
@@ -99,6 +112,9 @@ impl Kernel {
 /// on Zen 5 it was the faster way from about 64 on.
 const FEWEST_TAPS_OF_FOUR: usize = 64;
 
+/// Vectors of the tiles that panels are for.
+const PANEL_VECTORS: usize = 2;
+
 /// What a call computes.
 #[derive(Clone, Debug)]
 pub struct Spec<'a> {
@@ -120,8 +136,23 @@ pub struct Spec<'a> {
     /// of the next tile, too, since the third-level cache is further than eight taps. On Zen 3 that takes 1 to 10 % off a layer, the more the fewer tiles of filters follow
     /// that find the inputs nearby: from 256 channels at 56x56 to 64 filters 10 %, to 128 5 %.
     pub fresh: bool,
+    /// Whether its tiles copy their inputs into panels, or read them from there.
+    pub panels: Panels,
     /// Applied to each output.
     pub epilogue: Epilogue,
+}
+
+/// Panels of inputs: for each tile of two vectors of pixels what it reads, `[taps][pixels]`, one panel behind the other from a place in the arena on. A tile then reads
+/// memory in order, where the machine's prefetchers see it, and needs neither the offsets of its taps nor to ask for inputs. Pixels behind the last whole tile are read
+/// from the planes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Panels {
+    /// There are none.
+    None,
+    /// The call copies its inputs there.
+    Pack(u32),
+    /// The call finds its inputs there, as one over the same pixels and taps has packed them.
+    Read(u32),
 }
 
 /// Rows of pixels in inputs and outputs.
@@ -152,6 +183,7 @@ pub struct Call {
     /// Whether each tile asks for the inputs of the next.
     asks_for_next: bool,
     fresh: bool,
+    panels: Panels,
     epilogue: Epilogue,
 }
 
@@ -181,7 +213,7 @@ impl Call {
     /// # Errors
     /// If there is no filter or more than the kernel takes, `pixels` is not what [`Kernel::takes`], or the residual has another number of planes.
     pub fn new(kernel: &'static Kernel, spec: Spec<'_>) -> Result<Self, CallError> {
-        let Spec { pixels, weights, bias, x, y, shift, rows, fresh, epilogue } = spec;
+        let Spec { pixels, weights, bias, x, y, shift, rows, fresh, panels, epilogue } = spec;
         let shape = |what, found, expected| Err(CallError::Shape { what, found, expected });
         let Some(&entry) = y.len().checked_sub(1).and_then(|last| kernel.by_filters.get(last)) else {
             return shape("the number of filters", y.len(), "at least one and at most what the kernel takes");
@@ -194,6 +226,13 @@ impl Call {
                 "the number of pixels",
                 pixels,
                 "a multiple of the vector's lanes, at least three vectors and one pixel more, or of sixteen lanes four",
+            );
+        }
+        if panels != Panels::None && !kernel.has_panels(y.len()) {
+            return shape(
+                "the number of filters",
+                y.len(),
+                "with panels, what the kernel has tiles of two vectors for",
             );
         }
         if let Some(residual) = &epilogue.residual
@@ -216,11 +255,25 @@ impl Call {
         let few = x.offsets().len().checked_sub(1).and_then(|last| kernel.few.get(last));
         let plain = epilogue.residual.is_none() && epilogue.first.bounds().is_some() && rows.is_none();
         let entry = match few {
-            Some(&few) if plain && pixels.is_multiple_of(kernel.isa.lanes()) => few,
+            Some(&few) if plain && panels == Panels::None && pixels.is_multiple_of(kernel.isa.lanes()) => few,
             _ => entry,
         };
         let asks_for_next = taps_of_next(kernel.isa).contains(&x.offsets().len());
-        Ok(Self { kernel, entry, pixels, weights, bias, x, y: y.into(), shift, rows, asks_for_next, fresh, epilogue })
+        Ok(Self {
+            kernel,
+            entry,
+            pixels,
+            weights,
+            bias,
+            x,
+            y: y.into(),
+            shift,
+            rows,
+            asks_for_next,
+            fresh,
+            panels,
+            epilogue,
+        })
     }
 
     /// The variant it was made for.
@@ -252,6 +305,12 @@ impl Run for Call {
         }
         if let Some(residual) = &self.epilogue.residual {
             extents.read(residual, begin, end)?;
+        }
+        let span = i64::try_from(self.kernel.panels(self.pixels, taps)).unwrap_or(i64::MAX);
+        match self.panels {
+            Panels::None => {}
+            Panels::Pack(panels) => extents.write(&[panels], 0, span)?,
+            Panels::Read(panels) => extents.read(&Planes::from(vec![panels]), 0, span)?,
         }
         // Pixels behind the last vector read weights and biases as vectors.
         let lanes = self.kernel.isa.lanes();

@@ -1,6 +1,6 @@
 //! Convolutions and fully connected layers.
 
-use super::{Calls, Lower, Step, moved, run_of};
+use super::{Calls, Lower, Step, moved};
 use crate::plan::{
     choose::{self, Method},
     net::{Conv, Group, Linear},
@@ -8,16 +8,11 @@ use crate::plan::{
     tune::Ways,
     value::{Lane, Value},
 };
-use flgc_kernels::{
-    Activation, Call, CallError, CallSet, Image, Planes, Window, chain, depthwise, linear, pointwise, spatial,
-};
-use std::{borrow::Cow, ops::Range};
+use flgc_kernels::{Activation, Call, CallError, CallSet, Image, Planes, Window, chain, depthwise, linear, spatial};
+use std::borrow::Cow;
 
 /// Most channels of a depthwise call: enough to amortise the call, few enough to share the work.
 const DEPTHWISE_CHANNELS: usize = 16;
-
-/// What runs of pixels that threads share are a multiple of: whole vectors, and whole cache lines.
-const SHARED_PIXELS: usize = 64;
 
 /// Tiles of filters that go through blocks of rows together: enough to use each block often, few enough to share the work.
 const CHAINED_TILES: usize = 8;
@@ -74,19 +69,17 @@ impl Lower<'_, '_> {
         if let Some(deal) = self.deals.get(&step.storage) {
             return self.dealt(step, &stored, deal, calls);
         }
-        let most = if method == Method::Flat {
-            self.kernels.pointwise.max_filters()
-        } else {
-            self.kernels.spatial.max_filters()
-        };
+        if method == Method::Flat {
+            return self.flat(step, &stored, calls);
+        }
+        let most = self.kernels.spatial.max_filters();
         let tiles = conv.groups.iter().map(|group| group.filters.len().div_ceil(most)).sum();
         for group in conv.groups.iter() {
             let members = self.members(step, group);
             match method {
                 _ if members.filters.is_empty() => {}
                 Method::Vector => self.vector(step, &stored, group, &members, calls)?,
-                Method::Flat => self.flat(step, &stored, (group, &members), tiles, calls)?,
-                Method::Rows | Method::Depthwise | Method::Winograd => {
+                _ => {
                     self.rows(step, &stored, (group, &members), tiles, calls)?;
                 }
             }
@@ -164,100 +157,14 @@ impl Lower<'_, '_> {
         Packed { weights, bias, acts: self.acts(step, &outputs), outputs }
     }
 
-    /// Floats of a step's input that wait in cache for its `tiles` of filters.
-    fn cached(&mut self, step: &Step<'_>, tiles: usize) -> usize {
+    /// Floats of a step's input that wait in cache for its `tiles` of filters: `by_rule`, if nothing else is asked for.
+    pub(super) fn cached(&mut self, step: &Step<'_>, tiles: usize, by_rule: usize) -> usize {
         let layer = &step.layer.name;
-        let cached = self.asked.of(layer).block.unwrap_or(choose::CACHED_FLOATS);
+        let cached = self.asked.of(layer).block.unwrap_or(by_rule);
         if tiles > 1 {
             self.tuning.note(layer, Ways { block: Some(cached), ..Ways::default() });
         }
         cached
-    }
-
-    /// Tiles of at most `most` filters of a group, each with the share of the work that it belongs to.
-    ///
-    /// By rule threads share the groups, which keeps each one's inputs to itself. Where there are more outputs than inputs, as in an expansion, they share the
-    /// outputs instead, each a run of planes: the depthwise layer behind it shares them alike, and so do most layers that had this memory before. Memory that
-    /// another core has written last takes several times as long to write.
-    fn tiles_of_shares(
-        &self,
-        step: &Step<'_>,
-        group: Group<'_>,
-        members: &Members,
-        most: usize,
-    ) -> Vec<(usize, Range<usize>)> {
-        let [from, to] = [&step.inputs[0], &step.output].map(|value| value.shape.get(1).copied().unwrap_or(1));
-        let layout = &self.places.layouts[step.storage as usize];
-        let by_outputs = self.threads > 1 && to > from;
-        let share = |&f: &usize| {
-            let slot = layout.slots[group.filters[f] as usize] as usize;
-            if by_outputs { slot * self.threads / layout.planes } else { 0 }
-        };
-        let mut tiles = Vec::new();
-        let mut begin = 0;
-        for run in members.filters.chunk_by(|a, b| share(a) == share(b)) {
-            let tile = |tile: Range<usize>| (share(&run[0]), begin + tile.start..begin + tile.end);
-            tiles.extend(choose::tiles(run.len(), most).map(tile));
-            begin += run.len();
-        }
-        tiles
-    }
-
-    /// A group of a convolution whose rows lie alike in inputs and outputs; all groups have `all_tiles` tiles of filters.
-    fn flat(
-        &mut self,
-        step: &Step<'_>,
-        stored: &Stored<'_, '_>,
-        (group, members): (Group<'_>, &Members),
-        all_tiles: usize,
-        calls: &mut Calls,
-    ) -> Result<(), CallError> {
-        let conv = stored.conv;
-        let kernel = self.kernels.pointwise;
-        let [images, _, h, w] = step.output.shape.nchw().unwrap_or([1; 4]);
-        let (pitch, y_pitch) = (self.places.pitch(&step.inputs[0]), self.places.layouts[step.storage as usize].pitch);
-        let rows = (pitch != y_pitch).then_some(pointwise::Rows { count: h, columns: w, x_pitch: pitch, y_pitch });
-        let (exact, whole) = ((h - 1) * pitch + w, run_of([h, w], pitch, kernel.isa.lanes()));
-        let taps = members.channels.len() * conv.taps();
-        let tiles = self.tiles_of_shares(step, group, members, kernel.filters_over(kernel.least(exact, taps, 1)));
-        let cached = self.cached(step, tiles.len());
-        let block = choose::block_pixels(whole, taps, tiles.len(), cached);
-        let block = choose::shared(block, [whole, SHARED_PIXELS], all_tiles, self.threads);
-        // What is left, if less than a vector, joins the block before it.
-        let last = match exact % block {
-            rest if rest < kernel.isa.lanes() && rest < exact => rest + block,
-            rest => rest,
-        };
-        let mut packed = Vec::with_capacity(tiles.len());
-        for (share, tile) in tiles {
-            packed.push((share, self.pack(step, stored, group, members, &members.filters[tile])));
-        }
-        for image in 0..images {
-            let x = self.taps(step, conv, group, members, image);
-            let tile = |(share, packed): &(usize, Packed)| {
-                let Packed { weights, bias, acts, ref outputs } = *packed;
-                (*share, weights, bias, self.planes(outputs, image), self.epilogue(step, acts, outputs, image))
-            };
-            let tiles: Vec<_> = packed.iter().map(tile).collect();
-            for begin in (0..=exact - last).step_by(block) {
-                for (i, (share, weights, bias, y, epilogue)) in tiles.iter().enumerate() {
-                    let spec = pointwise::Spec {
-                        pixels: if begin + last == exact { kernel.least(last, taps, y.len()) } else { block },
-                        weights: *weights,
-                        bias: *bias,
-                        x: x.clone(),
-                        y,
-                        shift: begin as u32,
-                        rows,
-                        // Shares most often run on cores of their own.
-                        fresh: i == 0 || tiles[i - 1].0 != *share,
-                        epilogue: epilogue.clone(),
-                    };
-                    calls.add_to(*share, kernel.name, pointwise::Call::new(kernel, spec)?);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// A group of a convolution row by row; all groups have `all_tiles` tiles of filters.
@@ -276,7 +183,7 @@ impl Lower<'_, '_> {
             (conv.stride[0] * self.places.pitch(&step.inputs[0]), self.places.layouts[step.storage as usize].pitch);
         let tiles: Vec<_> = choose::tiles(members.filters.len(), kernel.max_filters()).collect();
         // Each tile of filters reads all of its inputs, so some rows wait in cache for all tiles.
-        let cached = self.cached(step, tiles.len());
+        let cached = self.cached(step, tiles.len(), choose::CACHED_FLOATS);
         let block = choose::block_rows(rows, members.channels.len() * x_step, tiles.len(), cached);
         let block = choose::shared(block, [rows, 1], all_tiles, self.threads);
         let packed: Vec<Packed> =

@@ -199,7 +199,18 @@ impl Lower<'_, '_> {
             let rows = (deal.pitch != y_pitch).then_some(moved);
             // They were dealt just before.
             let fresh = false;
-            let spec = pointwise::Spec { pixels, weights, bias, x, y, shift: 0, rows, fresh, epilogue };
+            let spec = pointwise::Spec {
+                pixels,
+                weights,
+                bias,
+                x,
+                y,
+                shift: 0,
+                rows,
+                fresh,
+                panels: pointwise::Panels::None,
+                epilogue,
+            };
             return Ok(pointwise::Call::new(kernel, spec)?.into());
         }
         let spec =

@@ -343,6 +343,7 @@ impl Lower<'_, '_> {
                 shift: 0,
                 rows: None,
                 fresh: i == 0 && begins && run.dealt().is_none(),
+                panels: pointwise::Panels::None,
                 epilogue: Epilogue { first: tile.acts[0], residual: None, last: tile.acts[1] },
             };
             calls.push(pointwise::Call::new(self.kernels.pointwise, spec)?.into());
@@ -425,6 +426,7 @@ impl Lower<'_, '_> {
                     rows: None,
                     // The depthwise layer has just written them.
                     fresh: false,
+                    panels: pointwise::Panels::None,
                     epilogue,
                 };
                 calls.push(pointwise::Call::new(self.kernels.pointwise, spec)?.into());

@@ -4,6 +4,7 @@ mod channelwise;
 mod conv;
 mod dealt;
 mod elements;
+mod flat;
 mod fused;
 mod registers;
 mod winograd;
@@ -13,6 +14,7 @@ use super::{
     deal::Deal,
     layout::Places,
     net::{Act, Kind},
+    panels::Panels,
     prune::Live,
     regroup::{Net, Step},
     tune::Tuning,
@@ -38,6 +40,8 @@ pub(super) struct Lower<'a, 'm> {
     pub(super) deals: &'a BTreeMap<StorageId, Deal>,
     /// The convolutions by Winograd's method, by what they write.
     pub(super) winograds: &'a BTreeMap<StorageId, Winograd>,
+    /// The convolutions whose inputs are copied into panels, by what they write.
+    pub(super) panels: &'a BTreeMap<StorageId, Panels>,
     pub(super) kernels: Kernels,
     /// Threads.
     pub(super) threads: usize,

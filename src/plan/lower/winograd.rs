@@ -143,6 +143,7 @@ impl Lower<'_, '_> {
                     rows: None,
                     // They were written just before.
                     fresh: false,
+                    panels: pointwise::Panels::None,
                     epilogue: Epilogue::default(),
                 };
                 calls.add(product.name, pointwise::Call::new(product, spec)?);
