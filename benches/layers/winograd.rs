@@ -5,6 +5,7 @@ use flgc_kernels::{
     Call, CallSet, Epilogue, Image, Planes, WeightsBuilder, chain, pointwise,
     winograd::{self, Between, PLACES, SEGMENTS},
 };
+use std::ops::Range;
 
 /// `channels` planes of `size x size` to as many by a dense 3x3 convolution, all tiles of Winograd's method at once; the operations are those of the direct one.
 #[must_use]
@@ -14,13 +15,19 @@ pub fn by_tiles(
 ) -> Layer {
     let image = Image { height: size, width: size, pitch: size };
     let segments = 0..kernel.segments(size, size);
-    let floats = segments.len().div_ceil(SEGMENTS) * kernel.isa.lanes();
+    let (vectors, lanes) = (segments.len().div_ceil(SEGMENTS), kernel.isa.lanes());
+    let floats = vectors * lanes;
     let stride = plane(size * size);
     let planes = |first: usize| (0..channels).map(|c| (16 + (first + c) * stride) as u32).collect::<Vec<_>>();
-    let place = plane(channels * floats) | 16;
-    let between = |first: usize| Between { first: first as u32, place, plane: floats };
-    let from = between(16 + 2 * channels * stride);
-    let to = between(from.first as usize + PLACES * place);
+    let place = plane(channels * vectors.next_multiple_of(2) * lanes) | 16;
+    let first = 16 + 2 * channels * stride;
+    let tiles = channels.div_ceil(product.max_filters());
+    let has_panels = product.has_panels(channels / tiles);
+    let from = match has_panels {
+        true => Between::panels(first as u32, place, channels, lanes),
+        false => Between::planes(first as u32, place, vectors, lanes),
+    };
+    let to = Between::planes((first + PLACES * place) as u32, place, vectors, lanes);
     let mut weights = WeightsBuilder::expecting(0);
     let spec = winograd::input::Spec {
         input: image,
@@ -32,13 +39,19 @@ pub fn by_tiles(
     };
     let before: Call = winograd::input::Call::new(kernel, spec).expect("a valid spec").into();
     let zeros = weights.push(&[0.0; 16]);
-    let tiles = channels.div_ceil(product.max_filters());
     let mut products = Vec::new();
     for k in 0..PLACES {
-        let at = |of: Between, planes: std::ops::Range<usize>| -> Vec<u32> {
-            planes.map(|plane| of.first + (k * place + plane * floats) as u32).collect()
+        let at = |of: Between, planes: Range<usize>| -> Vec<u32> {
+            planes.map(|plane| of.first + (k * place + plane * of.plane) as u32).collect()
         };
-        let x = Planes::from(at(from, 0..channels));
+        // A vector that is left over lies in planes that begin as many pixels earlier.
+        let Range { start, end } = product.beside_panels(floats);
+        let behind = if has_panels && start < end { start / (2 * lanes) * from.pair - start } else { 0 };
+        let x: Planes = at(from, 0..channels).iter().map(|plane| plane + behind as u32).collect();
+        let panels = match has_panels {
+            true => pointwise::Panels::Read(from.first + (k * place) as u32),
+            false => pointwise::Panels::None,
+        };
         for tile in 0..tiles {
             let tile = split(channels, tile, tiles);
             let spec = pointwise::Spec {
@@ -50,7 +63,7 @@ pub fn by_tiles(
                 shift: 0,
                 rows: None,
                 fresh: false,
-                panels: pointwise::Panels::None,
+                panels,
                 epilogue: Epilogue::default(),
             };
             products.push(pointwise::Call::new(product, spec).expect("a valid spec").into());

@@ -100,16 +100,10 @@ pub(crate) unsafe fn accumulate_with<
     (tail, next, fresh): (*const f32, bool, bool),
 ) -> Sums<S, F, P> {
     // Loops, not closures: see `Activation`.
-    let mut acc = [[s.splat(0.0); P]; F];
-    let mut pixels = [s.splat(0.0); 4];
+    // SAFETY: the caller's promise.
+    let Sums { mut acc, mut pixels } = unsafe { biases::<S, F, P, TAIL>(s, bias) };
     // SAFETY: the caller's promise; there are F weights for each tap.
     unsafe {
-        for (f, acc) in acc.iter_mut().enumerate() {
-            *acc = [s.splat(*bias.add(f)); P];
-        }
-        if pixels_of(TAIL) > 0 {
-            pixels = [s.load(bias); 4];
-        }
         let mut w = w;
         let far = taps.len() > if S::LANES < 16 { TAPS_AHEAD } else { MANY_TAPS };
         if S::PREFETCHES && in_rounds(S::LANES, F, P) && TAIL == NO_TAIL && NEXT == NEVER && far {
@@ -211,12 +205,7 @@ unsafe fn step<S: Simd, const F: usize, const P: usize, const STRIDE: usize, con
                 }
             }
         }
-        if pixels_of(TAIL) > 0 {
-            let weights = s.load(w);
-            for (i, pixel) in pixels.iter_mut().enumerate().take(pixels_of(TAIL)) {
-                *pixel = s.fma(s.splat(*tail.add(tap + i)), weights, *pixel);
-            }
-        }
+        add_tail::<S, TAIL>(s, pixels, tail.wrapping_add(tap), w);
     }
 }
 
@@ -240,72 +229,103 @@ unsafe fn add<S: Simd, const F: usize, const P: usize>(
     }
 }
 
-/// The biases, for each vector.
+/// Adds one tap with the tail's inputs at `x` to the sums of its pixels.
 ///
 /// # Safety
-/// There are `F`.
+/// The tail can be read at `x`, and with one a vector at `w`.
 #[inline(always)]
-unsafe fn biases<S: Simd, const F: usize, const P: usize>(s: S, bias: *const f32) -> [[S::V; P]; F] {
-    let mut acc = [[s.splat(0.0); P]; F];
-    for (f, acc) in acc.iter_mut().enumerate() {
-        // SAFETY: the caller's promise.
-        *acc = unsafe { [s.splat(*bias.add(f)); P] };
+unsafe fn add_tail<S: Simd, const TAIL: u8>(s: S, pixels: &mut [S::V; 4], x: *const f32, w: *const f32) {
+    if pixels_of(TAIL) == 0 {
+        return;
     }
-    acc
+    // SAFETY: the caller's promise.
+    unsafe {
+        let weights = s.load(w);
+        for (i, pixel) in pixels.iter_mut().enumerate().take(pixels_of(TAIL)) {
+            *pixel = s.fma(s.splat(*x.add(i)), weights, *pixel);
+        }
+    }
 }
 
-/// As [`accumulate`] for vectors side by side from `x` on, and copies what it reads to `panel`, tap after tap.
+/// Sums of biases only.
 ///
 /// # Safety
-/// As for [`accumulate`], and `panel` has place for `P` vectors for each tap.
+/// There are `F` biases, and with a tail a vector of them can be read.
 #[inline(always)]
-pub(crate) unsafe fn accumulate_packing<S: Simd, const F: usize, const P: usize>(
+unsafe fn biases<S: Simd, const F: usize, const P: usize, const TAIL: u8>(s: S, bias: *const f32) -> Sums<S, F, P> {
+    let mut acc = [[s.splat(0.0); P]; F];
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (f, acc) in acc.iter_mut().enumerate() {
+            *acc = [s.splat(*bias.add(f)); P];
+        }
+        let pixels = if pixels_of(TAIL) > 0 { [s.load(bias); 4] } else { [s.splat(0.0); 4] };
+        Sums { acc, pixels }
+    }
+}
+
+/// As [`accumulate_with`] for vectors side by side from `x` on and the `TAIL` behind them; copies what it reads to `panel`: the vectors, tap after tap, and then the tail.
+///
+/// # Safety
+/// As for [`accumulate_with`], and `panel` has place for `P` vectors and the tail for each tap.
+#[inline(always)]
+pub(crate) unsafe fn accumulate_packing<S: Simd, const F: usize, const P: usize, const TAIL: u8>(
     s: S,
     taps: &[u32],
     (mut w, bias): (*const f32, *const f32),
     x: *const f32,
     mut panel: *mut f32,
-) -> [[S::V; P]; F] {
+) -> Sums<S, F, P> {
     // SAFETY: the caller's promise; there are F weights for each tap.
     unsafe {
-        let mut acc = biases::<S, F, P>(s, bias);
+        let mut sums = biases::<S, F, P, TAIL>(s, bias);
+        let (behind, tails) = (x.wrapping_add(P * S::LANES), panel.add(taps.len() * P * S::LANES));
         for (i, &tap) in taps.iter().enumerate() {
+            let tap = tap as usize;
             s.prefetch(w.wrapping_add(AHEAD));
             ask::<S, 1>(s, x, *taps.get_unchecked((i + TAPS_AHEAD).min(taps.len() - 1)));
-            s.prefetch_to_second(x.wrapping_add(tap as usize + P * S::LANES));
+            s.prefetch_to_second(behind.wrapping_add(tap));
             let mut inputs = [s.splat(0.0); P];
             for (v, input) in inputs.iter_mut().enumerate() {
-                *input = s.load(x.add(tap as usize + v * S::LANES));
+                *input = s.load(x.add(tap + v * S::LANES));
                 s.store(panel.add(v * S::LANES), *input);
             }
-            add(s, &mut acc, inputs, w);
+            for pixel in 0..pixels_of(TAIL) {
+                *tails.add(i * pixels_of(TAIL) + pixel) = *behind.add(tap + pixel);
+            }
+            add(s, &mut sums.acc, inputs, w);
+            add_tail::<S, TAIL>(s, &mut sums.pixels, behind.wrapping_add(tap), w);
             w = w.add(F);
             panel = panel.add(P * S::LANES);
         }
-        acc
+        sums
     }
 }
 
-/// As [`accumulate`], of inputs that lie in a `panel`, tap after tap. Of its 21 instructions for a tap twelve are multiply-adds, for six filters by two vectors.
+/// As [`accumulate_with`], of inputs that lie in a `panel` as [`accumulate_packing`] leaves them. Of 21 instructions for a tap twelve are multiply-adds, for six filters
+/// by two vectors.
 ///
 /// # Safety
-/// `w` holds `taps * F` floats, `bias` holds `F`, and `panel` holds `P` vectors for each tap.
+/// `w` holds `taps * F` floats, `bias` holds `F`, and `panel` holds `P` vectors and the tail for each tap; with a [`PIXEL`] whole vectors can be read as for
+/// [`accumulate_with`].
 #[inline(always)]
-pub(crate) unsafe fn accumulate_from_panel<S: Simd, const F: usize, const P: usize>(
+pub(crate) unsafe fn accumulate_from_panel<S: Simd, const F: usize, const P: usize, const TAIL: u8>(
     s: S,
     taps: usize,
     (mut w, bias): (*const f32, *const f32),
     mut panel: *const f32,
-) -> [[S::V; P]; F] {
+) -> Sums<S, F, P> {
     // SAFETY: the caller's promise; there are F weights for each tap.
     unsafe {
-        let mut acc = biases::<S, F, P>(s, bias);
+        let mut sums = biases::<S, F, P, TAIL>(s, bias);
+        let mut tails = panel.add(taps * P * S::LANES);
         macro_rules! steps { ($($i:literal)*) => { $(
             let mut inputs = [s.splat(0.0); P];
             for (v, input) in inputs.iter_mut().enumerate() {
                 *input = s.load(panel.add(($i * P + v) * S::LANES));
             }
-            add(s, &mut acc, inputs, w.add($i * F));
+            add(s, &mut sums.acc, inputs, w.add($i * F));
+            add_tail::<S, TAIL>(s, &mut sums.pixels, tails.wrapping_add($i * pixels_of(TAIL)), w.add($i * F));
         )* } }
         for _ in 0..taps / ROUND {
             for line in (0..ROUND * F).step_by(ALIGN) {
@@ -315,13 +335,15 @@ pub(crate) unsafe fn accumulate_from_panel<S: Simd, const F: usize, const P: usi
             steps!(0 1 2 3);
             w = w.add(ROUND * F);
             panel = panel.add(ROUND * P * S::LANES);
+            tails = tails.add(ROUND * pixels_of(TAIL));
         }
         for _ in 0..taps % ROUND {
             steps!(0);
             w = w.add(F);
             panel = panel.add(P * S::LANES);
+            tails = tails.add(pixels_of(TAIL));
         }
-        acc
+        sums
     }
 }
 

@@ -21,20 +21,25 @@ struct Case {
     pad: [usize; 2],
     channels: usize,
     filters: usize,
+    /// Whether pairs of vectors of all planes lie together, before the products and behind them.
+    panels: [bool; 2],
     seed: u64,
 }
 
 fn cases() -> impl Strategy<Value = Case> {
     let sizes = (1usize..20, 1usize..40, [0usize..3, 0usize..3], [0usize..3, 0usize..3], 0usize..3, 0usize..3);
-    (sizes, 1usize..4, 1usize..4, any::<u64>()).prop_filter_map("an output", |(sizes, channels, filters, seed)| {
-        let (height, width, pad, more, gap, gap_too) = sizes;
-        // Padding behind the image follows from the size of the output.
-        let size = |n: usize, before: usize, behind: usize| (n + before + behind).checked_sub(2).filter(|&n| n > 0);
-        let (rows, columns) = (size(height, pad[0], more[0])?, size(width, pad[1], more[1])?);
-        let input = Image { height, width, pitch: width + gap };
-        let output = Image { height: rows, width: columns, pitch: columns + gap_too };
-        Some(Case { input, output, pad, channels, filters, seed })
-    })
+    (sizes, 1usize..4, 1usize..4, any::<([bool; 2], u64)>()).prop_filter_map(
+        "an output",
+        |(sizes, channels, filters, (panels, seed))| {
+            let (height, width, pad, more, gap, gap_too) = sizes;
+            // Padding behind the image follows from the size of the output.
+            let size = |n: usize, before: usize, behind: usize| (n + before + behind).checked_sub(2).filter(|&n| n > 0);
+            let (rows, columns) = (size(height, pad[0], more[0])?, size(width, pad[1], more[1])?);
+            let input = Image { height, width, pitch: width + gap };
+            let output = Image { height: rows, width: columns, pitch: columns + gap_too };
+            Some(Case { input, output, pad, channels, filters, panels, seed })
+        },
+    )
 }
 
 /// A run of all three steps over some segments.
@@ -47,8 +52,20 @@ fn steps(
 ) -> Vec<f32> {
     let places = Places::of(kernel, case);
     let floats = segments.len().div_ceil(winograd::SEGMENTS) * kernel.isa.lanes();
-    let between = |first: usize, planes: usize| Between { first: first as u32, place: planes * floats, plane: floats };
-    let (from, to) = (between(places.between, case.channels), between(places.between_too, case.filters));
+    let (vectors, lanes) = (floats / kernel.isa.lanes(), kernel.isa.lanes());
+    let between = |first: usize, planes: usize, panels: bool| {
+        let place = planes * vectors.next_multiple_of(2) * lanes;
+        match panels {
+            true => Between::panels(first as u32, place, planes, lanes),
+            false => Between::planes(first as u32, place, vectors, lanes),
+        }
+    };
+    let from = between(places.between, case.channels, case.panels[0]);
+    let to = between(places.between_too, case.filters, case.panels[1]);
+    // Where an element of a plane lies.
+    let at = |of: Between, k: usize, plane: usize, t: usize| {
+        of.first as usize + k * of.place + plane * of.plane + t / (2 * lanes) * of.pair + t % (2 * lanes)
+    };
     let weights = places.weights(case);
     let call = input::Call::new(
         kernel,
@@ -65,11 +82,9 @@ fn steps(
     for k in 0..PLACES {
         for (f, g) in places.g.iter().enumerate() {
             for t in 0..floats {
-                let products = g.iter().enumerate().map(|(c, g)| {
-                    winograd::weights(g)[k] * arena[from.first as usize + k * from.place + c * from.plane + t]
-                });
+                let products = g.iter().enumerate().map(|(c, g)| winograd::weights(g)[k] * arena[at(from, k, c, t)]);
                 let sum = products.sum();
-                arena[to.first as usize + k * to.place + f * to.plane + t] = sum;
+                arena[at(to, k, f, t)] = sum;
             }
         }
     }
@@ -93,7 +108,7 @@ struct Places {
 impl Places {
     fn of(kernel: &Kernel, case: &Case) -> Self {
         let mut random = Random(case.seed);
-        let floats = kernel.segments(case.output.height, case.output.width).next_multiple_of(4) * kernel.isa.lanes();
+        let floats = kernel.segments(case.output.height, case.output.width).next_multiple_of(8) * kernel.isa.lanes();
         let mut end = 0;
         let mut planes = |count: usize, len: usize| -> Vec<u32> {
             let first = end + random.below(5);
@@ -199,7 +214,8 @@ fn wrong_shapes_are_refused() {
         let image = Image { height: 8, width: 9, pitch: 9 };
         let all = kernel.segments(8, 9);
         let floats = all.div_ceil(4) * kernel.isa.lanes();
-        let y = Between { first: 2000, place: 2 * floats, plane: floats };
+        let lanes = kernel.isa.lanes();
+        let y = Between::planes(2000, 2 * floats, floats / lanes, lanes);
         let spec =
             input::Spec { input: image, output: image, pad: [1, 1], segments: 0..all, x: vec![0, 100].into(), y };
         let refused = |spec| input::Call::new(kernel, spec).is_err();
@@ -212,6 +228,14 @@ fn wrong_shapes_are_refused() {
         assert!(refused(input::Spec { y: Between { plane: floats - 1, ..y }, ..spec.clone() }));
         assert!(refused(input::Spec { y: Between { place: 2 * floats - 1, ..y }, ..spec.clone() }));
         assert!(refused(input::Spec { y: Between { place: usize::MAX, ..y }, ..spec.clone() }));
+        // Segments enough for three vectors of tiles.
+        let tall = Image { height: 4 * 9, width: 1, pitch: 1 };
+        let panels = Between::panels(2000, 8 * lanes, 2, lanes);
+        let of = |y| input::Spec { output: tall, segments: 0..9, y, ..spec.clone() };
+        assert!(!refused(of(panels)));
+        assert!(refused(of(Between { pair: 4 * lanes - 1, ..panels })));
+        assert!(refused(of(Between { plane: 2 * lanes - 1, ..panels })));
+        assert!(refused(of(Between { place: 7 * lanes - 1, ..panels })));
         let over = input::Call::new(kernel, input::Spec { y: Between { first: 150, ..y }, ..spec }).unwrap();
         assert!(CallSet::new(vec![over.into()]).is_err(), "it writes what it reads");
 

@@ -1,4 +1,4 @@
-//! Step 7 for 1x1 and other flat convolutions with many filters: their inputs, copied into panels block by block.
+//! Step 7 for 1x1 convolutions with many filters: their inputs, copied into panels block by block.
 //!
 //! The first tile of filters over a block of pixels copies what it reads, tile of pixels by tile of pixels, into scratch memory; all others read it from there, in order
 //! ([`flgc_kernels::pointwise::Panels`]).
@@ -82,16 +82,17 @@ fn of(
     let Kind::Conv(conv) = &step.layer.kind else { return None };
     let [_, _, h, w] = step.inputs[0].shape.nchw()?;
     let [_, _, rows, _] = step.output.shape.nchw()?;
-    if method(conv, [h, w]) != Method::Flat {
+    // The taps of larger windows share inputs, which panels would hold several times.
+    if method(conv, [h, w]) != Method::Flat || conv.taps() > 1 {
         return None;
     }
     let pitch = step.inputs[0].first_storage().map_or(1, |storage| layouts[storage as usize].pitch);
-    // Runs end with a whole vector.
-    let pixels = (rows * pitch).next_multiple_of(2 * kernel.isa.lanes());
+    // Blocks may end with a whole vector, and what is left of a plane joins the last one.
+    let (pixels, lanes) = (rows * pitch, kernel.isa.lanes());
     let floats = conv.groups.iter().filter_map(|group| {
         let tiles = group.filters.len().div_ceil(kernel.max_filters());
         let taps = group.channels.len() * conv.taps();
-        takes(fewest, tiles, taps).then(|| kernel.panels(block_pixels(pixels, taps, tiles, cached), taps))
+        takes(fewest, tiles, taps).then(|| (block_pixels(pixels, taps, tiles, cached) + lanes) * taps)
     });
     let floats = floats.max().filter(|&floats| floats > 0)?;
     Some(Panels { fewest, floats, parts })

@@ -61,7 +61,8 @@ fn winograd(step: &Step<'_>, kernels: &Kernels) -> Option<Winograd> {
     let all = segments.div_ceil(SEGMENTS);
     let most = (FLOATS / (PLACES * (channels + filters) * lanes)).max(FEWEST).min(all);
     let vectors = all.div_ceil(all.div_ceil(most));
-    let floats = vectors * lanes;
-    let [from, to] = [channels, filters].map(|planes| PLACES * distance(planes * floats));
+    let size = |planes: usize, vectors: usize| PLACES * distance(planes * vectors * lanes);
+    // Panels hold pairs of vectors.
+    let (from, to) = (size(channels, vectors.next_multiple_of(2)), size(filters, vectors));
     Some(Winograd { segments, vectors, from, scratch: from + to })
 }

@@ -66,7 +66,13 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
             1 if P >= TAIL_VECTORS => {
                 tile::<S, F, TAIL_VECTORS, PIXEL, NEVER>(s, call, vectors, &finish, weights, arena);
             }
-            1 => tile::<S, F, 2, PIXEL, NEVER>(s, call, vectors, &finish, weights, arena),
+            1 => match panels {
+                Panels::None => tile::<S, F, 2, PIXEL, NEVER>(s, call, vectors, &finish, weights, arena),
+                Panels::Pack(at) => panel_tile::<S, F, 2, PIXEL, true>(s, call, vectors, &finish, weights, (arena, at)),
+                Panels::Read(at) => {
+                    panel_tile::<S, F, 2, PIXEL, false>(s, call, vectors, &finish, weights, (arena, at));
+                }
+            },
             _ if S::LANES < 16 => {}
             _ => tile::<S, F, QUAD_VECTORS, QUAD, NEVER>(s, call, vectors, &finish, weights, arena),
         }
@@ -184,24 +190,44 @@ unsafe fn panel_tiles<S: Simd, const F: usize, const P: usize, const PACK: bool>
     weights: *const f32,
     (arena, panels): (*mut f32, u32),
 ) -> usize {
-    let taps = call.x.offsets();
     let end = vectors / P * P;
     for first in (0..end).step_by(P) {
-        let begin = call.shift as usize + first * S::LANES;
-        let at = std::array::from_fn(|v| begin + v * S::LANES);
-        // SAFETY: `Extents` covers all pixels of every plane, from `shift` on, and the panels of all tiles.
-        unsafe {
-            let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
-            let panel = arena.add(panels as usize + first * S::LANES * taps.len());
-            let sums = if PACK {
-                accumulate_packing(s, taps, w, arena.add(begin), panel)
-            } else {
-                accumulate_from_panel(s, taps.len(), w, panel)
-            };
-            finish.store::<P>(sums, at);
-        }
+        // SAFETY: the caller's promise.
+        unsafe { panel_tile::<S, F, P, NO_TAIL, PACK>(s, call, first, finish, weights, (arena, panels)) }
     }
     end
+}
+
+/// As [`tile`], of inputs in a panel.
+///
+/// # Safety
+/// As for [`panel_tiles`]; the run has these vectors, and the tail.
+#[inline(always)]
+unsafe fn panel_tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, const PACK: bool>(
+    s: S,
+    call: &Call,
+    first: usize,
+    finish: &Finish<S, F>,
+    weights: *const f32,
+    (arena, panels): (*mut f32, u32),
+) {
+    let taps = call.x.offsets();
+    let begin = call.shift as usize + first * S::LANES;
+    let at = std::array::from_fn(|v| begin + v * S::LANES);
+    // SAFETY: `Extents` covers all pixels of every plane, from `shift` on, the panels of all tiles, and with a tail the weights that whole vectors read.
+    unsafe {
+        let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
+        let panel = arena.add(panels as usize + first * S::LANES * taps.len());
+        let sums = if PACK {
+            accumulate_packing::<S, F, P, TAIL>(s, taps, w, arena.add(begin), panel)
+        } else {
+            accumulate_from_panel::<S, F, P, TAIL>(s, taps.len(), w, panel)
+        };
+        finish.store::<P>(sums.acc, at);
+        if TAIL == PIXEL {
+            finish.store_tail(sums.pixels[0], begin + P * S::LANES);
+        }
+    }
 }
 
 /// The `P` vectors from `first` on, and the `TAIL` behind them.

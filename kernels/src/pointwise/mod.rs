@@ -20,7 +20,7 @@ use crate::{
     call::{CallError, Extents, Run},
     tile,
 };
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 #[cfg(feature = "sweep")]
 pub use sweep::{Candidate, candidates};
@@ -74,11 +74,14 @@ impl Kernel {
         tile::has_panels(self.isa.lanes(), filters, PANEL_VECTORS) && filters <= self.max_filters()
     }
 
-    /// Floats of the panels of so many pixels and taps.
+    /// Pixels, of so many, that are read from planes in spite of [`Panels`]: those of a vector that is left over, before the tile that takes along the pixel behind the
+    /// last vector.
     #[must_use]
-    pub const fn panels(&self, pixels: usize, taps: usize) -> usize {
-        let tile = PANEL_VECTORS * self.isa.lanes();
-        pixels / tile * tile * taps
+    pub const fn beside_panels(&self, pixels: usize) -> Range<usize> {
+        let lanes = self.isa.lanes();
+        let with_tail = if pixels.is_multiple_of(lanes) { 0 } else { PANEL_VECTORS };
+        let vectors = (pixels / lanes).saturating_sub(with_tail);
+        (vectors / PANEL_VECTORS * PANEL_VECTORS * lanes)..(vectors * lanes)
     }
 
     /// Whether it takes runs of so many pixels: whole vectors, with one pixel more behind at least three of them, or, of sixteen lanes, four. A pixel costs each
@@ -142,16 +145,16 @@ pub struct Spec<'a> {
     pub epilogue: Epilogue,
 }
 
-/// Panels of inputs: for each tile of two vectors of pixels what it reads, `[taps][pixels]`, one panel behind the other from a place in the arena on. A tile then reads
-/// memory in order, where the machine's prefetchers see it, and needs neither the offsets of its taps nor to ask for inputs. Pixels behind the last whole tile are read
-/// from the planes.
+/// Panels of inputs: for each tile of two vectors of pixels what it reads, `[taps][pixels]`, and of the one pixel behind the last vector what each tap has, one panel
+/// behind the other from a place in the arena on, which has as many floats for them as there are pixels and taps. A tile then reads memory in order, where the machine's
+/// prefetchers see it, and needs neither the offsets of its taps nor to ask for inputs. A vector that is left over is read from the planes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Panels {
     /// There are none.
     None,
     /// The call copies its inputs there.
     Pack(u32),
-    /// The call finds its inputs there, as one over the same pixels and taps has packed them.
+    /// The call finds its inputs there, as one over the same pixels and taps has packed them. Of the planes it reads nothing but [`Kernel::beside_panels`].
     Read(u32),
 }
 
@@ -295,7 +298,20 @@ impl Run for Call {
         let begin = i64::from(self.shift);
         let end = begin.saturating_add(i64::try_from(self.pixels).unwrap_or(i64::MAX));
         let (taps, filters) = (self.x.offsets().len(), self.y.len());
-        extents.read(&self.x, begin, end)?;
+        let floats = i64::try_from(self.pixels.saturating_mul(taps)).unwrap_or(i64::MAX);
+        match self.panels {
+            Panels::None => extents.read(&self.x, begin, end)?,
+            Panels::Pack(at) => {
+                extents.read(&self.x, begin, end)?;
+                extents.write(&[at], 0, floats)?;
+            }
+            Panels::Read(at) => {
+                let Range { start, end } = self.kernel.beside_panels(self.pixels);
+                let at_pixel = |pixel: usize| begin.saturating_add(i64::try_from(pixel).unwrap_or(i64::MAX));
+                extents.read(&self.x, at_pixel(start), at_pixel(end))?;
+                extents.read(&vec![at].into(), 0, floats)?;
+            }
+        }
         match self.rows {
             Some(rows) => {
                 let end = (self.shift as usize).saturating_add(self.pixels);
@@ -305,12 +321,6 @@ impl Run for Call {
         }
         if let Some(residual) = &self.epilogue.residual {
             extents.read(residual, begin, end)?;
-        }
-        let span = i64::try_from(self.kernel.panels(self.pixels, taps)).unwrap_or(i64::MAX);
-        match self.panels {
-            Panels::None => {}
-            Panels::Pack(panels) => extents.write(&[panels], 0, span)?,
-            Panels::Read(panels) => extents.read(&Planes::from(vec![panels]), 0, span)?,
         }
         // Pixels behind the last vector read weights and biases as vectors.
         let lanes = self.kernel.isa.lanes();

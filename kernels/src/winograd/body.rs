@@ -22,6 +22,7 @@ pub(super) unsafe fn input<S: Simd>(s: S, call: &input::Call, arena: *mut f32) {
                 *mask = s.mask(-first, image.width as isize - first);
             }
         }
+        let to = call.y.vector(vector, S::LANES);
         for (plane, &x) in call.x.offsets().iter().enumerate() {
             let mut across = [[s.splat(0.0); WINDOW]; WINDOW];
             for (i, across) in across.iter_mut().enumerate() {
@@ -48,7 +49,7 @@ pub(super) unsafe fn input<S: Simd>(s: S, call: &input::Call, arena: *mut f32) {
                     // SAFETY: `Extents` covers the vectors of every place and plane; there are as many starts as places.
                     unsafe {
                         let start = *starts.get_unchecked(i * WINDOW + j) as usize;
-                        s.store(arena.add(start + plane * call.y.plane + vector * S::LANES), v);
+                        s.store(arena.add(start + plane * call.y.plane + to), v);
                     }
                 }
             }
@@ -99,6 +100,7 @@ pub(super) unsafe fn output<S: Simd>(s: S, call: &output::Call, weights: *const 
     let starts = call.starts.offsets();
     for vector in 0..call.segments.vectors() {
         let corners = call.segments.of_vector(vector, S::LANES);
+        let from = call.x.vector(vector, S::LANES);
         for (f, &y) in call.y.iter().enumerate() {
             let mut down = [[s.splat(0.0); WINDOW]; TILE];
             for j in 0..WINDOW {
@@ -107,7 +109,7 @@ pub(super) unsafe fn output<S: Simd>(s: S, call: &output::Call, weights: *const 
                     // SAFETY: `Extents` covers the vectors of every place and plane; there are as many starts as places.
                     *x = unsafe {
                         let start = *starts.get_unchecked(i * WINDOW + j) as usize;
-                        s.load(arena.add(start + f * call.x.plane + vector * S::LANES))
+                        s.load(arena.add(start + f * call.x.plane + from))
                     };
                 }
                 for (down, v) in down.iter_mut().zip(output_points(s, column)) {

@@ -34,6 +34,8 @@ pub struct Call {
     pub(super) x: Planes,
     /// Where each place starts.
     pub(super) starts: Planes,
+    /// What it writes of each place.
+    runs: Vec<Range<usize>>,
     pub(super) y: Between,
 }
 
@@ -48,14 +50,11 @@ impl Call {
         if let Some(&pad) = pad.iter().find(|&&pad| pad > 2) {
             return shape("the padding", pad, "at most two");
         }
-        let floats = segments.vectors() * kernel.isa.lanes();
-        if y.plane < floats {
-            return shape("the distance of planes", y.plane, "at least a vector for each four segments");
-        }
-        if x.offsets().len().checked_mul(y.plane).is_none_or(|planes| y.place < planes) {
+        let runs = y.runs(x.offsets().len(), segments.vectors(), kernel.isa.lanes())?;
+        if runs.last().is_some_and(|run| run.end > y.place) {
             return shape("the distance of places", y.place, "at least all planes");
         }
-        Ok(Self { kernel, input, pad, segments, x, starts: y.starts()?, y })
+        Ok(Self { kernel, input, pad, segments, x, starts: y.starts()?, runs, y })
     }
 
     /// The variant it was made for.
@@ -71,8 +70,8 @@ impl Run for Call {
         if self.x.offsets().is_empty() {
             return Ok(());
         }
-        let floats = self.segments.vectors() * self.kernel.isa.lanes();
-        extents.write(self.starts.offsets(), 0, self.y.span(self.x.offsets().len(), floats))
+        let at = |at: usize| i64::try_from(at).unwrap_or(i64::MAX);
+        self.runs.iter().try_for_each(|run| extents.write(self.starts.offsets(), at(run.start), at(run.end)))
     }
 
     fn cost(&self) -> u64 {

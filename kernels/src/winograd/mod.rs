@@ -65,7 +65,8 @@ impl Kernel {
     }
 }
 
-/// The planes between the steps: that of place `k` and plane `p` starts at `first + k * place + p * plane`, with a vector for each four segments.
+/// The planes between the steps, with a vector for each four segments: vector `v` of place `k` and plane `p` lies at
+/// `first + k * place + p * plane + v / 2 * pair`, and one vector further where `v` is odd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Between {
     /// Where the first plane starts.
@@ -74,6 +75,8 @@ pub struct Between {
     pub place: usize,
     /// Floats from a plane to the next of the same place.
     pub plane: usize,
+    /// Floats from two vectors to the next two of the same plane.
+    pub pair: usize,
 }
 
 /// The weights of one filter for one channel, `G g G^T`, computed in f64 from `g`, 3x3 and row-major.
@@ -142,10 +145,47 @@ impl Segments {
 }
 
 impl Between {
-    /// The range around `first` that each place takes, for so many planes of so many floats.
-    fn span(&self, planes: usize, floats: usize) -> i64 {
-        let span = planes.saturating_sub(1).saturating_mul(self.plane).saturating_add(floats);
-        i64::try_from(span).unwrap_or(i64::MAX)
+    /// Planes of `vectors` vectors of `lanes` floats, one behind the other.
+    #[must_use]
+    pub const fn planes(first: u32, place: usize, vectors: usize, lanes: usize) -> Self {
+        Self { first, place, plane: vectors * lanes, pair: 2 * lanes }
+    }
+
+    /// Two vectors of `lanes` floats of each of so many planes, then the next two, as [`crate::pointwise::Panels`] have them. If the number of vectors is odd, the last
+    /// ones lie as if one more followed each.
+    #[must_use]
+    pub const fn panels(first: u32, place: usize, planes: usize, lanes: usize) -> Self {
+        Self { first, place, plane: 2 * lanes, pair: planes * 2 * lanes }
+    }
+
+    /// Where a vector of the first plane lies, from the start of its place.
+    #[inline(always)]
+    const fn vector(&self, vector: usize, lanes: usize) -> usize {
+        vector / 2 * self.pair + vector % 2 * lanes
+    }
+
+    /// What so many planes of so many vectors take of each place: runs, from its start.
+    ///
+    /// # Errors
+    /// If vectors overlap.
+    fn runs(&self, planes: usize, vectors: usize, lanes: usize) -> Result<Vec<Range<usize>>, CallError> {
+        let (pair, pairs) = (2 * lanes, vectors.div_ceil(2));
+        let reach =
+            |vectors: usize| planes.saturating_sub(1).saturating_mul(self.plane).saturating_add(vectors * lanes);
+        let shape = |found, expected| CallError::Shape { what: "the distance of planes", found, expected };
+        if self.pair == pair {
+            return match self.plane < vectors * lanes && planes > 1 {
+                true => Err(shape(self.plane, "at least all of their vectors")),
+                false => Ok(std::iter::once(0..reach(vectors)).collect()),
+            };
+        }
+        if self.plane < vectors.min(2) * lanes || pairs > 1 && self.pair < reach(2) {
+            return Err(shape(self.plane, "at least two vectors, and all planes at most that of pairs"));
+        }
+        let start = |run: usize| run.saturating_mul(self.pair);
+        Ok((0..pairs)
+            .map(|run| start(run)..start(run).saturating_add(reach(vectors - 2 * run).min(reach(2))))
+            .collect())
     }
 
     /// Where each place starts.

@@ -31,6 +31,8 @@ pub struct Call {
     pub(super) segments: Segments,
     /// Where each place starts.
     pub(super) starts: Planes,
+    /// What it reads of each place.
+    runs: Vec<Range<usize>>,
     pub(super) x: Between,
     pub(super) bias: u32,
     pub(super) y: Box<[u32]>,
@@ -39,7 +41,7 @@ pub struct Call {
 
 impl Call {
     /// # Errors
-    /// If the output has no size or not these segments, a place lies outside any arena, or the residual has another number of planes.
+    /// If the output has no size or not these segments, planes overlap, a place lies outside any arena, or the residual has another number of planes.
     pub fn new(kernel: &'static Kernel, spec: Spec<'_>) -> Result<Self, CallError> {
         let Spec { output, segments, x, bias, y, epilogue } = spec;
         let segments = Segments::new(kernel, output, segments)?;
@@ -53,7 +55,8 @@ impl Call {
                 expected: "one for each filter",
             });
         }
-        Ok(Self { kernel, segments, starts: x.starts()?, x, bias, y: y.into(), epilogue })
+        let runs = x.runs(y.len(), segments.vectors(), kernel.isa.lanes())?;
+        Ok(Self { kernel, segments, starts: x.starts()?, runs, x, bias, y: y.into(), epilogue })
     }
 
     /// The variant it was made for.
@@ -77,8 +80,10 @@ impl Run for Call {
         if filters == 0 {
             return Ok(());
         }
-        let floats = self.segments.vectors() * self.kernel.isa.lanes();
-        extents.read(&self.starts, 0, self.x.span(filters, floats))?;
+        let at = |at: usize| i64::try_from(at).unwrap_or(i64::MAX);
+        for run in &self.runs {
+            extents.read(&self.starts, at(run.start), at(run.end))?;
+        }
         let Range { start, end } = self.written();
         extents.write(&self.y, start, end)?;
         if let Some(residual) = &self.epilogue.residual {

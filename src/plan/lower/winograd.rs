@@ -99,21 +99,23 @@ impl Lower<'_, '_> {
     ) -> Result<(), CallError> {
         let (kernel, product) = (self.kernels.winograd, self.kernels.pointwise);
         let (channels, filters) = (packed.members.channels.len(), packed.members.filters.len());
-        let floats = segments.len().div_ceil(SEGMENTS) * kernel.isa.lanes();
-        let between = |first: usize, planes: usize| Between {
-            first: first as u32,
-            place: distance(planes * floats),
-            plane: floats,
-        };
+        let (vectors, lanes) = (segments.len().div_ceil(SEGMENTS), kernel.isa.lanes());
+        let floats = vectors * lanes;
         let base = self.places.scratch[&step.storage];
-        let from = between(base, channels);
-        let to = between(base + winograd.from, filters);
+        let place = |planes: usize, vectors: usize| distance(planes * vectors * lanes);
+        let has_panels = packed.tiles.iter().all(|tile| product.has_panels(tile.len()));
+        let from = if has_panels {
+            Between::panels(base as u32, place(channels, vectors.next_multiple_of(2)), channels, lanes)
+        } else {
+            Between::planes(base as u32, place(channels, vectors), vectors, lanes)
+        };
+        let to = Between::planes((base + winograd.from) as u32, place(filters, vectors), vectors, lanes);
         let from_plane =
-            |planes: Between, plane: usize| Between { first: planes.first + (plane * floats) as u32, ..planes };
+            |planes: Between, plane: usize| Between { first: planes.first + (plane * planes.plane) as u32, ..planes };
         let [input, output] = [&step.inputs[0], &step.output].map(|value| self.image(value));
 
-        let lanes = step.inputs[0].lanes().unwrap_or_default();
-        let plane = |&c: &usize| self.places.plane(lanes[packed.group.channels[c] as usize], image);
+        let inputs = step.inputs[0].lanes().unwrap_or_default();
+        let plane = |&c: &usize| self.places.plane(inputs[packed.group.channels[c] as usize], image);
         for (part, channels) in packed.members.channels.chunks(PLANES).enumerate() {
             let spec = input::Spec {
                 input,
@@ -131,7 +133,15 @@ impl Lower<'_, '_> {
             planes.map(|plane| of.first + (place * of.place + plane * of.plane) as u32).collect()
         };
         for place in 0..PLACES {
-            let x = Planes::from(planes(from, place, 0..channels));
+            // A vector that is left over lies in planes that begin as many pixels earlier.
+            let Range { start, end } = product.beside_panels(floats);
+            let behind = if has_panels && start < end { start / (2 * lanes) * from.pair - start } else { 0 };
+            let x: Vec<u32> = planes(from, place, 0..channels).iter().map(|plane| plane + behind as u32).collect();
+            let x = Planes::from(x);
+            let panels = match has_panels {
+                true => pointwise::Panels::Read(from.first + (place * from.place) as u32),
+                false => pointwise::Panels::None,
+            };
             for tile in &packed.tiles {
                 let spec = pointwise::Spec {
                     pixels: floats,
@@ -143,7 +153,7 @@ impl Lower<'_, '_> {
                     rows: None,
                     // They were written just before.
                     fresh: false,
-                    panels: pointwise::Panels::None,
+                    panels,
                     epilogue: Epilogue::default(),
                 };
                 calls.add(product.name, pointwise::Call::new(product, spec)?);
