@@ -451,6 +451,16 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
         Self { rows, ..self }
     }
 
+    /// Asks for the residual of a tile whose first vector is at `at`, if there is one.
+    #[inline(always)]
+    pub(crate) fn ask(&self, at: usize) {
+        if let (true, Some(residual)) = (S::PREFETCHES, self.residual) {
+            for &plane in residual {
+                self.s.prefetch(self.arena.wrapping_add(plane as usize + at));
+            }
+        }
+    }
+
     /// Stores `acc[f][v]` at `y[f] + at[v]`.
     ///
     /// # Safety

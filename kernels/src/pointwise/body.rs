@@ -217,6 +217,7 @@ unsafe fn panel_tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, co
     // SAFETY: `Extents` covers all pixels of every plane, from `shift` on, the panels of all tiles, and with a tail the weights that whole vectors read.
     unsafe {
         let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
+        finish.ask(begin);
         let panel = arena.add(panels as usize + first * S::LANES * taps.len());
         let sums = if PACK {
             accumulate_packing::<S, F, P, TAIL>(s, taps, w, arena.add(begin), panel)
