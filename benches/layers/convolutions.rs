@@ -71,7 +71,6 @@ pub fn pointwise_over(
                 y: &tile.map(|f| at(from + f)).collect::<Vec<_>>(),
                 shift: 0,
                 rows: None,
-                fresh: part == 0,
                 panels: pointwise::Panels::None,
                 epilogue: RELU6,
             };
@@ -106,7 +105,6 @@ pub fn dense(kernel: &'static pointwise::Kernel, [channels, size]: [usize; 2]) -
             y: &tile.map(|f| first(channels + f) as u32).collect::<Vec<_>>(),
             shift: 0,
             rows: None,
-            fresh: part == 0,
             panels: pointwise::Panels::None,
             epilogue: RELU6,
         };
@@ -282,7 +280,6 @@ pub fn expand_apart(
                 y: &tile.map(&between).collect::<Vec<_>>(),
                 shift: 0,
                 rows: None,
-                fresh: part == 0,
                 panels: pointwise::Panels::None,
                 epilogue: RELU6,
             };

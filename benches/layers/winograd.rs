@@ -62,7 +62,6 @@ pub fn by_tiles(
                 y: &at(to, tile),
                 shift: 0,
                 rows: None,
-                fresh: false,
                 panels,
                 epilogue: Epilogue::default(),
             };

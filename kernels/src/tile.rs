@@ -13,16 +13,8 @@ const AHEAD: usize = 512;
 /// How many taps ahead of their use inputs are asked for.
 const TAPS_AHEAD: usize = 8;
 
-/// Taps of a round: see [`in_rounds`].
+/// Taps that a tile takes at once from a panel.
 const ROUND: usize = 4;
-
-/// Whether tiles of more than [`TAPS_AHEAD`] taps go through them in rounds of four, where they have no tail and do not ask for the next tile's inputs at each tap: with
-/// AVX2 those of five or six filters by two vectors. A tap then takes 26 instructions instead of 31, for twelve multiply-adds. That changes nothing alone on a core of
-/// Zen 3 (128 to 384 taps 2 % less to 2 % more time), but takes 4 to 10 % off beside another thread of the core, with which a tile shares the instructions that the
-/// core takes in a cycle. Other tiles lose up to a tenth: the compiler runs out of registers. Taps behind the last round ask for nothing.
-const fn in_rounds(lanes: usize, filters: usize, vectors: usize) -> bool {
-    lanes == 8 && filters >= 5 && vectors == 2
-}
 
 /// Whether there is code for tiles whose inputs lie in panels: with AVX2 for those of five or six filters by two vectors.
 pub(crate) const fn has_panels(lanes: usize, filters: usize, vectors: usize) -> bool {
@@ -45,7 +37,7 @@ pub(crate) unsafe fn accumulate<S: Simd, const F: usize, const P: usize, const S
     x: ([*const f32; P], usize),
 ) -> [[S::V; P]; F] {
     // SAFETY: the caller's promise.
-    unsafe { accumulate_with::<S, F, P, STRIDE, NO_TAIL, NEVER>(s, taps, w, x, (std::ptr::null(), false, false)).acc }
+    unsafe { accumulate_with::<S, F, P, STRIDE, NO_TAIL, NEVER>(s, taps, w, x, (std::ptr::null(), false)).acc }
 }
 
 /// What comes behind a tile's vectors: nothing.
@@ -80,7 +72,7 @@ pub(crate) struct Sums<S: Simd, const F: usize, const P: usize> {
 }
 
 /// As [`accumulate`], and also for the `TAIL` at `tail`. As `NEXT` says, inputs of the next tile are asked for, not those some taps later: further ahead, for
-/// planes that are not in the second-level cache yet. Where inputs are `fresh`, tiles in rounds ask for both.
+/// planes that are not in the second-level cache yet.
 ///
 /// # Safety
 /// As for [`accumulate`]; the tail can be read at each tap, and with a [`PIXEL`] or a [`QUAD`] whole vectors at every `F`-th float of `w`, and at `bias`.
@@ -97,7 +89,7 @@ pub(crate) unsafe fn accumulate_with<
     taps: &[u32],
     (w, bias): (*const f32, *const f32),
     (x, stride): ([*const f32; P], usize),
-    (tail, next, fresh): (*const f32, bool, bool),
+    (tail, next): (*const f32, bool),
 ) -> Sums<S, F, P> {
     // Loops, not closures: see `Activation`.
     // SAFETY: the caller's promise.
@@ -106,48 +98,20 @@ pub(crate) unsafe fn accumulate_with<
     unsafe {
         let mut w = w;
         let far = taps.len() > if S::LANES < 16 { TAPS_AHEAD } else { MANY_TAPS };
-        if S::PREFETCHES && in_rounds(S::LANES, F, P) && TAIL == NO_TAIL && NEXT == NEVER && far {
-            let (rounds, behind) = taps.as_chunks::<ROUND>();
-            let asking = (taps.len() - TAPS_AHEAD) / ROUND;
-            for (round, now) in rounds.iter().enumerate() {
-                if round < asking {
-                    for i in 0..ROUND {
-                        ask::<S, STRIDE>(s, x[0], *taps.get_unchecked(round * ROUND + TAPS_AHEAD + i));
-                    }
-                }
-                if fresh {
-                    for &tap in now {
-                        s.prefetch_to_second(x[0].wrapping_add(tap as usize + P * S::LANES));
-                    }
-                }
-                macro_rules! steps { ($($i:literal)*) => { $(
-                    s.prefetch(w.wrapping_add(AHEAD + $i * F));
-                    step::<S, F, P, STRIDE, TAIL>(s, (&mut acc, &mut pixels), now[$i], w.add($i * F), (x, stride), tail);
-                )* } }
-                // The compiler does not unroll a loop of this size.
-                steps!(0 1 2 3);
-                w = w.add(ROUND * F);
+        for (i, &tap) in taps.iter().enumerate() {
+            // With few taps it pays on Zen 5, with AVX-512, and costs a tenth on Zen 3.
+            if far || S::LANES >= 16 {
+                s.prefetch(w.wrapping_add(AHEAD));
             }
-            for &tap in behind {
-                step::<S, F, P, STRIDE, TAIL>(s, (&mut acc, &mut pixels), tap, w, (x, stride), tail);
-                w = w.add(F);
-            }
-        } else {
-            for (i, &tap) in taps.iter().enumerate() {
-                // With few taps it pays on Zen 5, with AVX-512, and costs a tenth on Zen 3.
-                if far || S::LANES >= 16 {
-                    s.prefetch(w.wrapping_add(AHEAD));
+            if NEXT == ALWAYS || NEXT == MAYBE && next {
+                for line in (0..P * S::LANES).step_by(ALIGN) {
+                    s.prefetch(x[0].wrapping_add(tap as usize + P * S::LANES + line));
                 }
-                if NEXT == ALWAYS || NEXT == MAYBE && next {
-                    for line in (0..P * S::LANES).step_by(ALIGN) {
-                        s.prefetch(x[0].wrapping_add(tap as usize + P * S::LANES + line));
-                    }
-                } else if far {
-                    ask::<S, STRIDE>(s, x[0], *taps.get_unchecked((i + TAPS_AHEAD).min(taps.len() - 1)));
-                }
-                step::<S, F, P, STRIDE, TAIL>(s, (&mut acc, &mut pixels), tap, w, (x, stride), tail);
-                w = w.add(F);
+            } else if far {
+                ask::<S, STRIDE>(s, x[0], *taps.get_unchecked((i + TAPS_AHEAD).min(taps.len() - 1)));
             }
+            step::<S, F, P, STRIDE, TAIL>(s, (&mut acc, &mut pixels), tap, w, (x, stride), tail);
+            w = w.add(F);
         }
     }
     if STRIDE == 2 {

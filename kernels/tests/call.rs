@@ -25,7 +25,6 @@ fn call_of(x: &Planes, y: u32, residual: Option<u32>, shift: u32) -> Call {
         y: &[y],
         shift,
         rows: None,
-        fresh: false,
         panels: pointwise::Panels::None,
         epilogue,
     };
@@ -160,7 +159,6 @@ fn parts_do_not_change_bits() {
                 y: &y,
                 shift: 0,
                 rows: None,
-                fresh: false,
                 panels: pointwise::Panels::None,
                 epilogue,
             };

@@ -148,7 +148,6 @@ fn check(case: &Case, kernel: &'static Kernel) {
             y: &between[f..=f],
             shift: 0,
             rows: None,
-            fresh: false,
             panels: pointwise::Panels::None,
             epilogue: Epilogue { first: case.between, residual: None, last: Activation::None },
         };

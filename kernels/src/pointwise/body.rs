@@ -254,13 +254,8 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, const NE
         let behind = call.shift as usize + (first + P) * S::LANES;
         let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
         let tail = arena.add(behind).cast_const();
-        let sums = accumulate_with::<S, F, P, 1, TAIL, NEXT>(
-            s,
-            call.x.offsets(),
-            w,
-            (x, 1),
-            (tail, call.asks_for_next, call.fresh),
-        );
+        let sums =
+            accumulate_with::<S, F, P, 1, TAIL, NEXT>(s, call.x.offsets(), w, (x, 1), (tail, call.asks_for_next));
         finish.store::<P>(sums.acc, at);
         if TAIL == PIXEL {
             finish.store_tail(sums.pixels[0], behind);

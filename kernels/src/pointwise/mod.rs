@@ -135,10 +135,6 @@ pub struct Spec<'a> {
     pub shift: u32,
     /// How rows lie in the outputs, where that is not as in the inputs; then there is no residual.
     pub rows: Option<Rows>,
-    /// Whether it is the first call to read these inputs since they were far away: with AVX2, tiles of five or six filters and more than 96 taps then ask for the inputs
-    /// of the next tile, too, since the third-level cache is further than eight taps. On Zen 3 that takes 1 to 10 % off a layer, the more the fewer tiles of filters follow
-    /// that find the inputs nearby: from 256 channels at 56x56 to 64 filters 10 %, to 128 5 %.
-    pub fresh: bool,
     /// Whether its tiles copy their inputs into panels, or read them from there.
     pub panels: Panels,
     /// Applied to each output.
@@ -185,7 +181,6 @@ pub struct Call {
     rows: Option<tile::Rows>,
     /// Whether each tile asks for the inputs of the next.
     asks_for_next: bool,
-    fresh: bool,
     panels: Panels,
     epilogue: Epilogue,
 }
@@ -216,7 +211,7 @@ impl Call {
     /// # Errors
     /// If there is no filter or more than the kernel takes, `pixels` is not what [`Kernel::takes`], or the residual has another number of planes.
     pub fn new(kernel: &'static Kernel, spec: Spec<'_>) -> Result<Self, CallError> {
-        let Spec { pixels, weights, bias, x, y, shift, rows, fresh, panels, epilogue } = spec;
+        let Spec { pixels, weights, bias, x, y, shift, rows, panels, epilogue } = spec;
         let shape = |what, found, expected| Err(CallError::Shape { what, found, expected });
         let Some(&entry) = y.len().checked_sub(1).and_then(|last| kernel.by_filters.get(last)) else {
             return shape("the number of filters", y.len(), "at least one and at most what the kernel takes");
@@ -262,21 +257,7 @@ impl Call {
             _ => entry,
         };
         let asks_for_next = taps_of_next(kernel.isa).contains(&x.offsets().len());
-        Ok(Self {
-            kernel,
-            entry,
-            pixels,
-            weights,
-            bias,
-            x,
-            y: y.into(),
-            shift,
-            rows,
-            asks_for_next,
-            fresh,
-            panels,
-            epilogue,
-        })
+        Ok(Self { kernel, entry, pixels, weights, bias, x, y: y.into(), shift, rows, asks_for_next, panels, epilogue })
     }
 
     /// The variant it was made for.

@@ -197,8 +197,6 @@ impl Lower<'_, '_> {
             let pixels = kernel.least((rows - 1) * deal.pitch + columns, x.offsets().len(), y.len());
             let moved = pointwise::Rows { count: rows, columns, x_pitch: deal.pitch, y_pitch };
             let rows = (deal.pitch != y_pitch).then_some(moved);
-            // They were dealt just before.
-            let fresh = false;
             let spec = pointwise::Spec {
                 pixels,
                 weights,
@@ -207,7 +205,6 @@ impl Lower<'_, '_> {
                 y,
                 shift: 0,
                 rows,
-                fresh,
                 panels: pointwise::Panels::None,
                 epilogue,
             };

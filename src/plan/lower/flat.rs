@@ -100,7 +100,6 @@ impl Unit<'_> {
                 y,
                 shift: begin as u32,
                 rows: flat.rows,
-                fresh: is_first,
                 panels: match panels {
                     None => pointwise::Panels::None,
                     Some(at) if is_first => pointwise::Panels::Pack(at),

@@ -331,7 +331,7 @@ impl Lower<'_, '_> {
         let to = planes(begin, run.expanded.stride);
         let mut calls = Vec::with_capacity(tiles.len());
         let mut plane = 0;
-        for (i, tile) in tiles.iter().enumerate() {
+        for tile in tiles {
             let y: Vec<u32> = (plane..plane + tile.outputs.len()).map(&to).collect();
             plane += y.len();
             let spec = pointwise::Spec {
@@ -342,7 +342,6 @@ impl Lower<'_, '_> {
                 y: &y,
                 shift: 0,
                 rows: None,
-                fresh: i == 0 && begins && run.dealt().is_none(),
                 panels: pointwise::Panels::None,
                 epilogue: Epilogue { first: tile.acts[0], residual: None, last: tile.acts[1] },
             };
@@ -425,7 +424,6 @@ impl Lower<'_, '_> {
                     shift: 0,
                     rows: None,
                     // The depthwise layer has just written them.
-                    fresh: false,
                     panels: pointwise::Panels::None,
                     epilogue,
                 };

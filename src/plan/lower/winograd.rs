@@ -151,8 +151,6 @@ impl Lower<'_, '_> {
                     y: &planes(to, place, tile.clone()),
                     shift: 0,
                     rows: None,
-                    // They were written just before.
-                    fresh: false,
                     panels,
                     epilogue: Epilogue::default(),
                 };
