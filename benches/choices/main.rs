@@ -1,5 +1,5 @@
 //! The measurements behind the rules that choose tiles and ways to run layers, as tables: `cargo bench -p flgc-benches --bench choices [-- TABLE...]`, where a
-//! table is one of `tiles`, `pixels`, `next`, `dealt`, `blocks` and `bands`; all of them without.
+//! table is one of `tiles`, `pixels`, `next`, `dealt`, `panels`, `blocks` and `bands`; all of them without.
 //!
 //! What a table compares runs in turn on one core, and the shortest time of each counts: what slows the machine down meets all alike. Where a rule takes what is
 //! more than a few per cent slower than the best, it is worth another look: `kernels/src/pointwise` has the rules of the first three tables, `src/plan` the others.
@@ -16,11 +16,12 @@ use std::time::Instant;
 /// Makes and prints a table for an instruction set.
 type Table = fn(Isa, Effort);
 
-const TABLES: [(&str, Table); 6] = [
+const TABLES: [(&str, Table); 7] = [
     ("tiles", kernels::tiles),
     ("pixels", kernels::pixels),
     ("next", kernels::next),
     ("dealt", plans::dealt),
+    ("panels", plans::panels),
     ("blocks", plans::blocks),
     ("bands", plans::bands),
 ];

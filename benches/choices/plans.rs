@@ -90,8 +90,60 @@ pub(super) fn dealt(isa: Isa, effort: Effort) {
     }
 }
 
-/// Sizes of blocks, in Ki floats, the one that the rule takes first.
-const BLOCKS: [usize; 6] = [64, 8, 16, 32, 128, 256];
+/// The floats of input that wait in cache, of a layer that has a choice.
+fn block(text: &str) -> Option<usize> {
+    let (_, behind) = text.split_once("\"block\": ")?;
+    behind.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// `text` with another block.
+fn with_block(text: &str, floats: usize) -> String {
+    let old = block(text).map_or_else(String::new, |block| format!("\"block\": {block}"));
+    text.replace(&old, &format!("\"block\": {floats}"))
+}
+
+/// A 1x1 convolution with its inputs copied into panels or not, by its taps and filters; each way with the block of its rule.
+pub(super) fn panels(isa: Isa, effort: Effort) {
+    head(["layer", "groups", "taps", "filters of a group", "panels, us", "planes, us", "ratio", "by rule"]);
+    for (size, groups, taps, filters) in [14, 28, 56]
+        .into_iter()
+        .flat_map(|size| [1, 4].map(|groups| (size, groups)))
+        .flat_map(|(size, groups)| [8, 16, 24, 48, 96, 192].map(|taps| (size, groups, taps)))
+        .flat_map(|(size, groups, taps)| [12, 24, 36, 48, 64, 96, 192].map(|filters| (size, groups, taps, filters)))
+        .take(effort.shapes)
+    {
+        let (mut b, x) = Builder::new(1, 1, [taps * groups, size, size]);
+        let x = b.relu(&x);
+        let y = b.conv(&x, filters * groups, 1, 1, Groups::Even(groups));
+        let y = b.relu6(&y);
+        let model = b.finish(&[&y]);
+        let rule = by_rule(&model, isa);
+        if !rule.contains("panels") {
+            continue;
+        }
+        let ways = [(true, PANEL_FLOATS), (false, CACHED_FLOATS)];
+        let mut cases =
+            ways.map(|(panels, block)| Case::new(&model, isa, &with_block(&set(&rule, "panels", panels), block)));
+        let times = fastest(&mut cases, effort.rounds, Case::run);
+        row([
+            format!("{size}x{size} {}->{}", taps * groups, filters * groups),
+            groups.to_string(),
+            taps.to_string(),
+            filters.to_string(),
+            format!("{:.1}", times[0]),
+            format!("{:.1}", times[1]),
+            format!("{:.2}", times[0] / times[1]),
+            if has(&rule, "panels") { "panels" } else { "planes" }.to_owned(),
+        ]);
+    }
+}
+
+/// Blocks of the rules, in floats, with panels and without.
+const PANEL_FLOATS: usize = 32 << 10;
+const CACHED_FLOATS: usize = 64 << 10;
+
+/// Sizes of blocks, in Ki floats.
+const BLOCKS: [usize; 6] = [8, 16, 32, 64, 128, 256];
 
 /// Floats of input that wait in cache for all tiles of filters.
 pub(super) fn blocks(isa: Isa, effort: Effort) {
@@ -120,19 +172,18 @@ pub(super) fn blocks(isa: Isa, effort: Effort) {
         let model = b.finish(&[&y]);
         let rule = by_rule(&model, isa);
         // With one tile of filters there is nothing to choose.
-        if !rule.contains("\"block\": 65536") {
+        let Some(of_rule) = block(&rule).and_then(|floats| BLOCKS.iter().position(|block| block << 10 == floats))
+        else {
             continue;
-        }
-        let mut cases = BLOCKS.map(|block| {
-            Case::new(&model, isa, &rule.replace("\"block\": 65536", &format!("\"block\": {}", block << 10)))
-        });
+        };
+        let mut cases = BLOCKS.map(|block| Case::new(&model, isa, &with_block(&rule, block << 10)));
         let times = fastest(&mut cases, effort.rounds, Case::run);
         let best = times[least(&times)];
         let cells = times.iter().map(|time| format!("{time:.1}"));
         row([format!("{size}x{size} {channels}->{filters}"), groups.to_string()]
             .into_iter()
             .chain(cells)
-            .chain([format!("{:.2}", times[0] / best)]));
+            .chain([format!("{:.2}", times[of_rule] / best)]));
     }
 }
 

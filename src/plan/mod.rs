@@ -189,7 +189,14 @@ impl Plan {
             Default::default()
         };
         let together = |step: usize| runs.iter().any(|run| run.steps().contains(&step));
-        let panels = panels::panels(&net, &live, &layouts, together, (kernels.pointwise, target), (asked, &mut tuning));
+        let panels = panels::panels(
+            &net,
+            &live,
+            (&layouts, &deals),
+            together,
+            (kernels.pointwise, target),
+            (asked, &mut tuning),
+        );
         let mut lifetimes = arena::lifetimes(&net, &live);
         arena::join(&mut lifetimes, runs.iter().map(fuse::Run::steps));
         let mut sizes: Vec<usize> = layouts.iter().map(|layout| layout.len).collect();
@@ -203,8 +210,9 @@ impl Plan {
         for (index, step) in net.steps.iter().enumerate() {
             let dealt = deals.get(&step.storage).map(|deal| deal.parts.len() * deal.scratch.len);
             let paneled = panels.get(&step.storage).map(|panels| panels.parts * panels.floats);
-            let floats = dealt.or(paneled).or_else(|| Some(winograds.get(&step.storage)?.scratch));
-            if let Some(floats) = floats {
+            let by_tiles = winograds.get(&step.storage).map(|winograd| winograd.scratch);
+            let floats: usize = [dealt, paneled, by_tiles].into_iter().flatten().sum();
+            if floats > 0 {
                 sizes.push(floats);
                 lifetimes.push(Some(arena::Lifetime { first: index, last: index }));
                 owners.push(step.storage);

@@ -1,17 +1,18 @@
 //! Convolutions with stride whose input is dealt, block by block.
 
 use super::{
-    Calls, Lower, Step,
+    Calls, Lower, Step, blocks,
     conv::{Members, Packed, Stored},
-    moved,
+    moved, panels_of, share_panels,
 };
 use crate::plan::{
     choose::{self, Kernels},
     deal::{Deal, Phases},
     net::{Conv, Group},
+    panels::Panels,
     value::Lane,
 };
-use flgc_kernels::{Call, CallError, CallSet, Planes, chain, deal, pointwise, spatial};
+use flgc_kernels::{Call, CallError, CallSet, Epilogue, Planes, chain, deal, pointwise, spatial};
 use std::ops::Range;
 
 /// A group, packed.
@@ -26,6 +27,8 @@ pub(super) struct Block<'a> {
     pub(super) deal: &'a Deal,
     /// Where its dealt planes begin.
     pub(super) base: usize,
+    /// Where its panels begin, if it may have some.
+    pub(super) panels: Option<(&'a Panels, usize)>,
     pub(super) image: usize,
     /// The rows that it makes.
     pub(super) rows: Range<usize>,
@@ -54,11 +57,16 @@ impl Lower<'_, '_> {
                     if tiles.is_empty() {
                         continue;
                     }
-                    let base = self.places.scratch[&step.storage] + index * deal.scratch.len;
+                    let scratch = self.places.scratch[&step.storage];
+                    let base = scratch + index * deal.scratch.len;
+                    let panels = self
+                        .panels
+                        .get(&step.storage)
+                        .map(|panels| (panels, scratch + deal.parts.len() * deal.scratch.len + index * panels.floats));
                     for begin in part.rows.clone().step_by(deal.rows) {
                         let rows = begin..part.rows.end.min(begin + deal.rows);
                         let address = |lane: &Lane| self.places.plane(*lane, image) + (begin * y_pitch) as u32;
-                        let block = Block { deal, base, image, rows, address: &address };
+                        let block = Block { deal, base, panels, image, rows, address: &address };
                         self.dealt_block(step, stored.conv, (group, tiles), &block, &mut sets)?;
                     }
                 }
@@ -132,8 +140,28 @@ impl Lower<'_, '_> {
         if channels > 0 {
             sets.push(self.deal_block(step, conv, &from, block)?);
         }
-        let tile = |packed: &Packed| self.tile_of_block(step, packed, &taps, block);
-        sets.push(CallSet::new(tiles.iter().map(tile).collect::<Result<_, CallError>>()?)?);
+        if !deal.flat {
+            let tile = |packed: &Packed| self.tile_of_rows(step, packed, &taps, block);
+            sets.push(CallSet::new(tiles.iter().map(tile).collect::<Result<_, CallError>>()?)?);
+            return Ok(());
+        }
+        let kernel = self.kernels.pointwise;
+        let [_, _, _, columns] = step.output.shape.nchw().unwrap_or([1; 4]);
+        let (exact, taps_len) = ((block.rows.len() - 1) * deal.pitch + columns, taps.offsets().len());
+        let shares = share_panels(kernel, tiles.iter().map(|packed| packed.outputs.len()));
+        let panels = block.panels.filter(|(panels, _)| shares && panels.takes(tiles.len(), channels, conv.taps()));
+        let of_panels =
+            |(panels, _): (&Panels, usize)| choose::block_pixels(exact, taps_len, tiles.len(), panels.cached);
+        for pixels in blocks(exact, panels.map_or(exact, of_panels), kernel.isa.lanes()) {
+            let mut calls = tiles.iter().enumerate().map(|(tile, packed)| {
+                let panels = panels_of(panels.map(|(_, at)| at as u32), tile == 0);
+                self.tile_of_pixels(step, packed, &taps, block, (pixels.clone(), panels))
+            });
+            if panels.is_some() {
+                sets.push(CallSet::new(calls.by_ref().take(1).collect::<Result<_, _>>()?)?);
+            }
+            sets.push(CallSet::new(calls.collect::<Result<_, _>>()?)?);
+        }
         Ok(())
     }
 
@@ -176,42 +204,57 @@ impl Lower<'_, '_> {
         CallSet::new(calls)
     }
 
-    /// A tile of filters over the dealt planes.
-    fn tile_of_block(
+    /// A tile of filters over dealt planes, row by row.
+    fn tile_of_rows(
         &self,
         step: &Step<'_>,
         packed: &Packed,
         taps: &Planes,
         block: &Block<'_>,
     ) -> Result<Call, CallError> {
-        let Block { deal, image, ref rows, address, .. } = *block;
-        let Packed { weights, bias, acts, ref outputs } = *packed;
         let [_, _, _, columns] = step.output.shape.nchw().unwrap_or([1; 4]);
         let y_pitch = self.places.layouts[step.storage as usize].pitch;
-        let mut epilogue = self.epilogue(step, acts, outputs, image);
-        epilogue.residual = epilogue.residual.map(|residual| moved(&residual, rows.start * y_pitch));
-        let y: Vec<u32> = outputs.iter().map(address).collect();
-        let (x, y, rows) = (taps.clone(), y.as_slice(), rows.len());
-        if deal.flat {
-            let kernel = self.kernels.pointwise;
-            let pixels = kernel.least((rows - 1) * deal.pitch + columns, x.offsets().len(), y.len());
-            let moved = pointwise::Rows { count: rows, columns, x_pitch: deal.pitch, y_pitch };
-            let rows = (deal.pitch != y_pitch).then_some(moved);
-            let spec = pointwise::Spec {
-                pixels,
-                weights,
-                bias,
-                x,
-                y,
-                shift: 0,
-                rows,
-                panels: pointwise::Panels::None,
-                epilogue,
-            };
-            return Ok(pointwise::Call::new(kernel, spec)?.into());
-        }
-        let spec =
-            spatial::Spec { rows, columns, stride: 1, x_step: deal.pitch, y_pitch, weights, bias, x, y, epilogue };
+        let (y, epilogue) = self.outputs_of_block(step, packed, block);
+        let Packed { weights, bias, .. } = *packed;
+        let (rows, x, x_step) = (block.rows.len(), taps.clone(), block.deal.pitch);
+        let spec = spatial::Spec { rows, columns, stride: 1, x_step, y_pitch, weights, bias, x, y: &y, epilogue };
         Ok(spatial::Call::new(self.kernels.spatial, spec)?.into())
+    }
+
+    /// A tile of filters over some pixels of dealt planes, with those between their rows.
+    fn tile_of_pixels(
+        &self,
+        step: &Step<'_>,
+        packed: &Packed,
+        taps: &Planes,
+        block: &Block<'_>,
+        (pixels, panels): (Range<usize>, pointwise::Panels),
+    ) -> Result<Call, CallError> {
+        let kernel = self.kernels.pointwise;
+        let [_, _, _, columns] = step.output.shape.nchw().unwrap_or([1; 4]);
+        let (x_pitch, y_pitch) = (block.deal.pitch, self.places.layouts[step.storage as usize].pitch);
+        let (y, epilogue) = self.outputs_of_block(step, packed, block);
+        let Packed { weights, bias, .. } = *packed;
+        let moved = pointwise::Rows { count: block.rows.len(), columns, x_pitch, y_pitch };
+        let spec = pointwise::Spec {
+            pixels: kernel.least(pixels.len(), taps.offsets().len(), y.len()),
+            weights,
+            bias,
+            x: taps.clone(),
+            y: &y,
+            shift: pixels.start as u32,
+            rows: (x_pitch != y_pitch).then_some(moved),
+            panels,
+            epilogue,
+        };
+        Ok(pointwise::Call::new(kernel, spec)?.into())
+    }
+
+    /// Where a block of a tile's outputs goes, and through what.
+    fn outputs_of_block(&self, step: &Step<'_>, packed: &Packed, block: &Block<'_>) -> (Vec<u32>, Epilogue) {
+        let y_pitch = self.places.layouts[step.storage as usize].pitch;
+        let mut epilogue = self.epilogue(step, packed.acts, &packed.outputs, block.image);
+        epilogue.residual = epilogue.residual.map(|residual| moved(&residual, block.rows.start * y_pitch));
+        (packed.outputs.iter().map(block.address).collect(), epilogue)
     }
 }

@@ -1,9 +1,9 @@
 //! Convolutions whose rows lie alike in inputs and outputs: tiles of filters over blocks of pixels of whole planes.
 
 use super::{
-    Calls, Lower, Step,
+    Calls, Lower, Step, blocks,
     conv::{Members, Packed, Stored},
-    run_of,
+    panels_of, run_of, share_panels,
 };
 use crate::plan::{choose, net::Group, panels::Panels};
 use flgc_kernels::{Call, CallError, CallSet, Epilogue, Planes, chain, pointwise};
@@ -23,8 +23,6 @@ struct Flat<'a> {
     exact: usize,
     /// Pixels of a block.
     block: usize,
-    /// Those of the last one.
-    last: usize,
     /// Whether its inputs are copied into panels.
     has_panels: bool,
 }
@@ -40,18 +38,18 @@ struct Image<'a> {
 /// Tiles of filters, of one share of the work, over a block.
 struct Unit<'a> {
     image: &'a Image<'a>,
-    begin: usize,
+    pixels: Range<usize>,
     tiles: Range<usize>,
 }
 
 impl<'a> Image<'a> {
-    fn units(&'a self) -> impl Iterator<Item = Unit<'a>> {
-        let Flat { exact, block, last, ref tiles, .. } = *self.flat;
-        (0..=exact - last).step_by(block).flat_map(move |begin| {
+    fn units(&'a self, lanes: usize) -> impl Iterator<Item = Unit<'a>> {
+        let Flat { exact, block, ref tiles, .. } = *self.flat;
+        blocks(exact, block, lanes).flat_map(move |pixels| {
             let mut end = 0;
             tiles.chunk_by(|(a, _), (b, _)| a == b).map(move |of_share| {
                 end += of_share.len();
-                Unit { image: self, begin, tiles: end - of_share.len()..end }
+                Unit { image: self, pixels: pixels.clone(), tiles: end - of_share.len()..end }
             })
         })
     }
@@ -62,22 +60,15 @@ impl Unit<'_> {
         self.image.flat.tiles[self.tiles.start].0
     }
 
-    /// Whether there are several tiles, all of which can have panels.
+    /// Whether its tiles can share panels.
     fn shares_panels(&self, kernel: &pointwise::Kernel) -> bool {
-        let mut outputs = self.image.outputs[self.tiles.clone()].iter();
-        self.tiles.len() >= choose::FEWEST_SHARING && outputs.all(|(y, _)| kernel.has_panels(y.len()))
-    }
-
-    /// Pixels before those that the kernel takes along.
-    fn pixels(&self) -> usize {
-        let Flat { exact, block, last, .. } = *self.image.flat;
-        if self.begin + last == exact { last } else { block }
+        share_panels(kernel, self.image.outputs[self.tiles.clone()].iter().map(|(y, _)| y.len()))
     }
 
     /// Multiply-adds.
     fn cost(&self) -> usize {
         let filters: usize = self.image.outputs[self.tiles.clone()].iter().map(|(y, _)| y.len()).sum();
-        self.pixels() * self.image.x.offsets().len() * filters
+        self.pixels.len() * self.image.x.offsets().len() * filters
     }
 
     /// A call for each tile, the first of which packs the panels that the others read, if they have some.
@@ -86,25 +77,20 @@ impl Unit<'_> {
         kernel: &'static pointwise::Kernel,
         panels: Option<u32>,
     ) -> impl Iterator<Item = Result<Call, CallError>> {
-        let Self { image: Image { flat, x, outputs }, begin, ref tiles } = *self;
+        let Self { image: Image { flat, x, outputs }, ref pixels, ref tiles } = *self;
         tiles.clone().map(move |tile| {
             let (_, Packed { weights, bias, .. }) = flat.tiles[tile];
             let (y, epilogue) = &outputs[tile];
             let is_first = tile == tiles.start;
-            let is_last_block = begin + flat.last == flat.exact;
             let spec = pointwise::Spec {
-                pixels: if is_last_block { kernel.least(flat.last, x.offsets().len(), y.len()) } else { flat.block },
+                pixels: kernel.least(pixels.len(), x.offsets().len(), y.len()),
                 weights,
                 bias,
                 x: x.clone(),
                 y,
-                shift: begin as u32,
+                shift: pixels.start as u32,
                 rows: flat.rows,
-                panels: match panels {
-                    None => pointwise::Panels::None,
-                    Some(at) if is_first => pointwise::Panels::Pack(at),
-                    Some(at) => pointwise::Panels::Read(at),
-                },
+                panels: panels_of(panels, is_first),
                 epilogue: epilogue.clone(),
             };
             pointwise::Call::new(kernel, spec).map(Call::from)
@@ -164,7 +150,7 @@ impl Lower<'_, '_> {
             .iter()
             .flat_map(|flat| images.clone().map(|image| self.flat_image(step, stored, flat, image)))
             .collect();
-        let units = images.iter().flat_map(Image::units);
+        let units = images.iter().flat_map(|image| image.units(kernel.isa.lanes()));
         if let Some(panels) = panels {
             let at = self.places.scratch[&step.storage];
             return in_parts(&units.collect::<Vec<_>>(), kernel, (panels, at), calls);
@@ -194,23 +180,18 @@ impl Lower<'_, '_> {
         let taps = members.channels.len() * stored.conv.taps();
         let most = kernel.filters_over(kernel.least(exact, taps, 1));
         let count = members.filters.len().div_ceil(most);
-        let has_panels = panels.is_some_and(|panels| panels.takes(count, taps));
+        let has_panels = panels.is_some_and(|panels| panels.takes(count, members.channels.len(), stored.conv.taps()));
         let cached = if panels.is_some() { choose::PANEL_FLOATS } else { choose::CACHED_FLOATS };
         let cached = self.cached(step, count, cached);
         let block = choose::block_pixels(whole, taps, count, cached);
         let block = choose::shared(block, [whole, SHARED_PIXELS], all_tiles, self.threads);
-        // What is left, if less than a vector, joins the block before it.
-        let last = match exact % block {
-            rest if rest < kernel.isa.lanes() && rest < exact => rest + block,
-            rest => rest,
-        };
         // Threads that have no blocks of their own share the tiles.
         let few = panels.is_some() && stored.conv.groups.len() * images * exact.div_ceil(block) < 2 * self.threads;
         let mut tiles = Vec::new();
         for (share, tile) in self.tiles_of_shares(step, group, &members, most, few) {
             tiles.push((share, self.pack(step, stored, group, &members, &members.filters[tile])));
         }
-        Flat { group, members, tiles, rows, exact, block, last, has_panels }
+        Flat { group, members, tiles, rows, exact, block, has_panels }
     }
 
     fn flat_image<'a>(&self, step: &Step<'_>, stored: &Stored<'_, '_>, flat: &'a Flat<'a>, image: usize) -> Image<'a> {

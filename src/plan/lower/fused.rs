@@ -255,7 +255,7 @@ impl Lower<'_, '_> {
         let first_row = row(rows.start, band.input.start);
         let address = |lane: &Lane| to(layout.slots[lane.channel as usize] as usize) + first_row;
         let Strided { conv, deal, ref groups } = *strided;
-        let block = Block { deal, base: begin + run.expanded.len, image, rows, address: &address };
+        let block = Block { deal, base: begin + run.expanded.len, panels: None, image, rows, address: &address };
         self.dealt_rows(first, conv, groups, &block, sets)
     }
 

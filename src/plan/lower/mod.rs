@@ -10,7 +10,7 @@ mod registers;
 mod winograd;
 
 use super::{
-    choose::Kernels,
+    choose::{FEWEST_SHARING, Kernels},
     deal::Deal,
     layout::Places,
     net::{Act, Kind},
@@ -21,8 +21,11 @@ use super::{
     value::{Lane, StorageId, Value},
     winograd::Winograd,
 };
-use flgc_kernels::{Activation, Call, CallError, CallSet, Epilogue, Planes, WeightsBuilder, fill};
-use std::collections::{BTreeMap, BTreeSet};
+use flgc_kernels::{Activation, Call, CallError, CallSet, Epilogue, Planes, WeightsBuilder, fill, pointwise};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 /// The calls of one step: sets that run one after another.
 pub(super) struct Lowered {
@@ -195,6 +198,30 @@ impl Lower<'_, '_> {
 /// Pixels of a run over whole planes, in whole vectors.
 fn run_of([h, w]: [usize; 2], pitch: usize, lanes: usize) -> usize {
     ((h - 1) * pitch + w).next_multiple_of(lanes)
+}
+
+/// The blocks of `block` pixels of a run that ends after `exact`: what is left, if less than a vector, joins the block before it.
+fn blocks(exact: usize, block: usize, lanes: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    let last = match exact % block {
+        rest if rest < lanes && rest < exact => rest + block,
+        rest => rest,
+    };
+    let end = move |begin: usize| if begin + last == exact { exact } else { begin + block };
+    (0..=exact - last).step_by(block).map(move |begin| begin..end(begin))
+}
+
+/// Whether tiles of so many filters can share panels.
+fn share_panels(kernel: &pointwise::Kernel, mut tiles: impl ExactSizeIterator<Item = usize>) -> bool {
+    tiles.len() >= FEWEST_SHARING && tiles.all(|filters| kernel.has_panels(filters))
+}
+
+/// The panels of a tile, of which the first one packs what the others read.
+fn panels_of(at: Option<u32>, is_first: bool) -> pointwise::Panels {
+    match at {
+        None => pointwise::Panels::None,
+        Some(at) if is_first => pointwise::Panels::Pack(at),
+        Some(at) => pointwise::Panels::Read(at),
+    }
 }
 
 /// The same planes from a later float on.
