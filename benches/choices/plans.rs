@@ -98,8 +98,10 @@ fn block(text: &str) -> Option<usize> {
 
 /// `text` with another block.
 fn with_block(text: &str, floats: usize) -> String {
-    let old = block(text).map_or_else(String::new, |block| format!("\"block\": {block}"));
-    text.replace(&old, &format!("\"block\": {floats}"))
+    block(text).map_or_else(
+        || text.to_owned(),
+        |block| text.replace(&format!("\"block\": {block}"), &format!("\"block\": {floats}")),
+    )
 }
 
 /// A 1x1 convolution with its inputs copied into panels or not, by its taps and filters; each way with the block of its rule.

@@ -46,7 +46,7 @@ pub fn by_tiles(
         };
         // A vector that is left over lies in planes that begin as many pixels earlier.
         let Range { start, end } = product.beside_panels(floats);
-        let behind = if has_panels && start < end { start / (2 * lanes) * from.pair - start } else { 0 };
+        let behind = if start < end { from.later(start, lanes) } else { 0 };
         let x: Planes = at(from, 0..channels).iter().map(|plane| plane + behind as u32).collect();
         let panels = match has_panels {
             true => pointwise::Panels::Read(from.first + (k * place) as u32),

@@ -99,6 +99,11 @@ impl Extents {
         Ok(())
     }
 
+    /// Reads of `len` floats from `at` on.
+    pub(crate) fn read_at(&mut self, at: u32, len: i64) -> Result<(), CallError> {
+        Self::add_ranges(&mut self.reads, &[at], 0, len)
+    }
+
     /// Writes of `begin..end` around each of `planes`.
     pub(crate) fn write(&mut self, planes: &[u32], begin: i64, end: i64) -> Result<(), CallError> {
         Self::add_ranges(&mut self.writes, planes, begin, end)

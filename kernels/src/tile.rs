@@ -243,7 +243,7 @@ pub(crate) unsafe fn accumulate_packing<S: Simd, const F: usize, const P: usize,
     // SAFETY: the caller's promise; there are F weights for each tap.
     unsafe {
         let mut sums = biases::<S, F, P, TAIL>(s, bias);
-        let (behind, tails) = (x.wrapping_add(P * S::LANES), panel.add(taps.len() * P * S::LANES));
+        let (behind, tails) = (x.wrapping_add(P * S::LANES), panel.wrapping_add(taps.len() * P * S::LANES));
         for (i, &tap) in taps.iter().enumerate() {
             let tap = tap as usize;
             s.prefetch(w.wrapping_add(AHEAD));
@@ -282,7 +282,7 @@ pub(crate) unsafe fn accumulate_from_panel<S: Simd, const F: usize, const P: usi
     // SAFETY: the caller's promise; there are F weights for each tap.
     unsafe {
         let mut sums = biases::<S, F, P, TAIL>(s, bias);
-        let mut tails = panel.add(taps * P * S::LANES);
+        let mut tails = panel.wrapping_add(taps * P * S::LANES);
         macro_rules! steps { ($($i:literal)*) => { $(
             let mut inputs = [s.splat(0.0); P];
             for (v, input) in inputs.iter_mut().enumerate() {
@@ -433,16 +433,18 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
     pub(crate) unsafe fn store<const P: usize>(&self, acc: [[S::V; P]; F], at: [usize; P]) {
         use Activation::{Clamp, HardSwish, Leaky};
         // Those that take a few instructions, in registers, each in a loop of its own. No activation is a clamp without bounds, which no layer is slower
-        // for: loops of its own would be a tenth of the kernels' code.
+        // for: loops of its own would be a tenth of the kernels' code. Single vectors, mostly what is left over, have few of them.
         let clamped = |activation: Activation| activation.bounds().map(|[lo, hi]| Clamp { lo, hi });
         // SAFETY: the caller's promise.
         unsafe {
             match (clamped(self.first), self.residual, clamped(self.last)) {
                 (Some(first), None, _) if self.rows.is_none() => self.each(acc, at, first),
-                (None, None, _) if let (Leaky { slope }, None) = (self.first, self.rows) => {
+                (None, None, _) if let (true, Leaky { slope }, None) = (P > 1, self.first, self.rows) => {
                     self.each(acc, at, Leaky { slope });
                 }
-                (None, None, _) if self.first == HardSwish && self.rows.is_none() => self.each(acc, at, HardSwish),
+                (None, None, _) if P > 1 && self.first == HardSwish && self.rows.is_none() => {
+                    self.each(acc, at, HardSwish);
+                }
                 (_, Some(residual), Some(last)) if self.first == Activation::None => {
                     self.each_with_residual(acc, at, residual, last);
                 }

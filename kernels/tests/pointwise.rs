@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use flgc_kernels::{
-    Activation, Epilogue, Planes,
+    Activation, CallSet, Epilogue, Isa, Planes,
     pointwise::{self, Call, Panels, Rows, Spec, reference},
 };
 use proptest::prelude::*;
@@ -150,7 +150,7 @@ proptest! {
 proptest! {
     /// Neither does it depend on panels, which hold what the tiles of two vectors read. Where a call reads them, it needs no other inputs of these pixels.
     #[test]
-    fn panels_do_not_change_bits(taps in 0usize..40, vectors in 1usize..9, tail: bool, shift in 0u32..20, joined: bool, first in activation(0), seed: u64) {
+    fn panels_do_not_change_bits(taps in 0usize..40, vectors in 1usize..9, tail: bool, shift in 0u32..20, rows: Option<[bool; 2]>, first in activation(0), residual: bool, seed: u64) {
         each(pointwise::available(), |kernel| {
             let lanes = kernel.isa.lanes();
             let whole = vectors * lanes;
@@ -158,14 +158,19 @@ proptest! {
             for filters in (1..=kernel.filters_over(pixels)).filter(|&filters| kernel.has_panels(filters)) {
                 let mut random = Random(seed);
                 let plane = shift as usize + pixels + 3;
-                let panels = (taps + filters) * plane;
+                let panels = (taps + 2 * filters) * plane;
                 let mut before = random.floats(panels + pixels * taps + 7);
                 let weights = weights(&random.floats(filters * (taps + 2) + 16));
                 let planes = |range: std::ops::Range<usize>| range.map(|i| (i * plane) as u32).collect::<Vec<_>>();
                 let (x, y) = (Planes::from(planes(0..taps)), planes(taps..taps + filters));
-                let rows = joined.then_some(Rows { count: 40, columns: 5, x_pitch: 7, y_pitch: 5 });
+                // Rows of outputs that follow each other, longer than a vector or shorter, or lie apart.
+                let rows = rows.map(|[long, apart]| {
+                    let (columns, x_pitch) = if long { (7 + lanes, 9 + lanes) } else { (5, 7) };
+                    Rows { count: 40, columns, x_pitch, y_pitch: columns + usize::from(apart) }
+                });
                 let (bias, at) = (filters as u32, 2 * filters as u32);
-                let epilogue = Epilogue { first, ..Epilogue::default() };
+                let residual = (residual && rows.is_none()).then(|| planes(taps + filters..taps + 2 * filters).into());
+                let epilogue = Epilogue { first, residual, ..Epilogue::default() };
                 let spec = Spec { pixels, weights: at, bias, x, y: &y, shift, rows, panels: Panels::None, epilogue };
                 let of = |panels, before: &[f32]| {
                     run(Call::new(kernel, Spec { panels, ..spec.clone() }).unwrap(), &weights, before)
@@ -174,13 +179,13 @@ proptest! {
 
                 let packed = of(Panels::Pack(panels as u32), &before);
                 assert_same_bits(&packed[..panels], &expected[..panels], kernel.name);
-                // From planes nothing but a vector that is left over.
+                // From planes nothing but a vector that is left over, and the pixel's tile behind it.
                 let beside = kernel.beside_panels(pixels);
-                assert!(beside.is_empty() || beside.len() == lanes);
+                assert!([0, lanes, 3 * lanes + 1].contains(&beside.len()) && beside.end == pixels);
                 let mut of_tiles = before[panels..].to_vec();
-                for pixel in (0..pixels).filter(|pixel| !beside.contains(pixel)) {
+                for pixel in 0..beside.start {
                     let behind = pixel == whole;
-                    let first = if behind { pixel - 2 * lanes } else if pixel < beside.start { pixel / (2 * lanes) * 2 * lanes } else { beside.end };
+                    let first = if behind { pixel - 2 * lanes } else { pixel / (2 * lanes) * 2 * lanes };
                     for tap in 0..taps {
                         let at = if behind { taps * 2 * lanes + tap } else { tap * 2 * lanes + pixel - first };
                         of_tiles[first * taps + at] = before[tap * plane + shift as usize + pixel];
@@ -189,10 +194,8 @@ proptest! {
                 assert_same_bits(&packed[panels..], &of_tiles, kernel.name);
 
                 before[panels..].copy_from_slice(&packed[panels..]);
-                for (tap, pixel) in (0..taps).flat_map(|tap| (0..pixels).map(move |pixel| (tap, pixel))) {
-                    if !beside.contains(&pixel) {
-                        before[tap * plane + shift as usize + pixel] = f32::NAN;
-                    }
+                for tap in 0..taps {
+                    before[tap * plane + shift as usize..][..beside.start].fill(f32::NAN);
                 }
                 let read = of(Panels::Read(panels as u32), &before);
                 assert_same_bits(&read[taps * plane..panels], &expected[taps * plane..panels], kernel.name);
@@ -200,6 +203,52 @@ proptest! {
             }
         });
     }
+}
+
+#[test]
+fn panels_are_for_five_and_six_filters_with_avx2() {
+    each(pointwise::available(), |kernel| {
+        for filters in 0..=MAX {
+            let expected = kernel.isa == Isa::Avx2 && [5, 6].contains(&filters);
+            assert_eq!(kernel.has_panels(filters), expected, "{}, {filters} filters", kernel.name);
+        }
+    });
+}
+
+#[test]
+fn panels_are_part_of_what_calls_touch() {
+    each(pointwise::available(), |kernel| {
+        if !kernel.has_panels(6) {
+            return;
+        }
+        let pixels = 2 * kernel.isa.lanes();
+        let y: Vec<u32> = (0..6).map(|f| 1000 + f * 16).collect();
+        let call = |panels, y: &[u32]| {
+            let x = (0..4).map(|tap| tap * 16).collect();
+            let epilogue = Epilogue::default();
+            let spec = Spec { pixels, weights: 6, bias: 0, x, y, shift: 0, rows: None, panels, epilogue };
+            Call::new(kernel, spec).unwrap().into()
+        };
+        let set = |calls| CallSet::new(calls);
+        let others: Vec<u32> = y.iter().map(|y| y + 200).collect();
+        // Each place counts, though all have the same length.
+        let reads = |places: [u32; 3]| {
+            places.map(|at| call(Panels::Read(at), &y)).map(|call| set(vec![call]).unwrap().arena_end())
+        };
+        assert_eq!(reads([2000, 3000, 4000]), [2064, 3064, 4064]);
+        let both = set(vec![call(Panels::Read(2000), &y), call(Panels::Read(3000), &others)]).unwrap();
+        assert_eq!(both.arena_end(), 3064);
+        for overlapping in [
+            vec![call(Panels::Pack(0), &y)],
+            vec![call(Panels::Pack(990), &y)],
+            vec![call(Panels::Read(990), &y)],
+            vec![call(Panels::Pack(2000), &y), call(Panels::Read(2000), &others)],
+            vec![call(Panels::Pack(2000), &y), call(Panels::Pack(2000), &others)],
+            vec![call(Panels::Read(3000), &y), call(Panels::Read(1190), &others)],
+        ] {
+            assert!(set(overlapping).is_err());
+        }
+    });
 }
 
 #[test]

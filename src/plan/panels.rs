@@ -14,7 +14,7 @@ use super::{
     tune::{Tuning, Ways},
     value::StorageId,
 };
-use flgc_kernels::pointwise;
+use flgc_kernels::{ALIGN, pointwise};
 use std::collections::BTreeMap;
 
 /// Fewest channels of a group with a larger window than 1x1: its taps share inputs, and few of them stay in the first-level cache. Only where they are dealt do larger
@@ -75,7 +75,8 @@ pub(super) fn panels(
             Some(false) => None,
             None => by_rule,
         };
-        tuning.note(layer, Ways { panels: Some(found.is_some()), ..Ways::default() });
+        let block = found.map(|found| found.cached);
+        tuning.note(layer, Ways { panels: Some(found.is_some()), block, ..Ways::default() });
         panels.extend(found.map(|found| (step.storage, found)));
     }
     panels
@@ -105,7 +106,8 @@ fn of(
         let tiles = group.filters.len().div_ceil(kernel.max_filters());
         let channels = group.channels.len();
         let taps = channels * conv.taps();
-        takes(fewest, tiles, channels, conv.taps()).then(|| (block_pixels(pixels, taps, tiles, cached) + lanes) * taps)
+        let takes = takes(fewest, tiles, channels, conv.taps()) && kernel.has_panels(group.filters.len() / tiles);
+        takes.then(|| ((block_pixels(pixels, taps, tiles, cached) + lanes) * taps).next_multiple_of(ALIGN))
     });
     let floats = floats.max().filter(|&floats| floats > 0)?;
     Some(Panels { fewest, floats, parts, cached })

@@ -127,7 +127,7 @@ pub(super) fn measure(model: &Model, options: &Options, limit: Duration) -> Resu
     let options = Options { threads, ..options.clone() };
     let apart =
         Ways { bands: Some(false), registers: Some(false), dealt: Some(false), panels: Some(false), block: None };
-    let joined = Ways { bands: Some(true), dealt: Some(true), ..apart };
+    let joined = Ways { bands: Some(true), dealt: Some(true), panels: None, ..apart };
     let panels = Ways { panels: Some(true), ..apart };
     let mut ways = vec![apart, joined, Ways { registers: Some(true), ..joined }, panels];
     ways.extend(BLOCKS.map(|block| Ways { block: Some(block), ..apart }));
@@ -166,7 +166,8 @@ fn fastest(candidates: &[Candidate], layer: &str, by_rule: Ways) -> Ways {
     let joins = joined.plan.tuning().of(layer);
     if joins.bands == Some(true) || joins.dealt == Some(true) {
         let layers = joined.together(layer);
-        let mut times = [apart, joined, in_registers].map(|candidate| candidate.time(layers.clone()));
+        let time = |candidate: &Candidate| candidate.time(layers.clone());
+        let mut times = [time(apart).min(time(panels)), time(joined), time(in_registers)];
         let is_joined = by_rule.bands.or(by_rule.dealt) == Some(true);
         let has_registers = in_registers.plan.tuning().of(layer).registers == Some(true);
         let by_rule = if !is_joined {
@@ -183,6 +184,9 @@ fn fastest(candidates: &[Candidate], layer: &str, by_rule: Ways) -> Ways {
         ways.bands = joins.bands.map(|_| best > 0);
         ways.dealt = joins.dealt.map(|_| best > 0);
         ways.registers = joins.registers.map(|_| best == 2);
+        if ways.dealt == Some(true) {
+            return Ways { panels: joins.panels, block: joins.block, ..ways };
+        }
     }
     if let Some(has_panels) = by_rule.panels {
         let mut times = [apart, panels].map(|candidate| candidate.time(candidate.together(layer)));

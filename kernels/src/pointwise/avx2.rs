@@ -11,6 +11,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     isa: Isa::Avx2,
     few: &[few::<1, 6>, few::<2, 4>, few::<3, 3>, few::<4, 2>],
     by_filters: &[tile::<1, 8>, tile::<2, 6>, tile::<3, 4>, tile::<4, 3>, tile::<5, 2>, tile::<6, 2>],
+    panels: true,
 };
 
 #[cfg(feature = "sweep")]

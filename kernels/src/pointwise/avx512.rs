@@ -38,6 +38,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         tile::<11, 2>,
         tile::<12, 2>,
     ],
+    panels: false,
 };
 
 #[cfg(feature = "sweep")]

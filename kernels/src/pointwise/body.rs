@@ -5,8 +5,8 @@ use crate::{
     ending::{Bounded, Ending},
     simd::Simd,
     tile::{
-        ALWAYS, Finish, MAYBE, NEVER, NO_TAIL, PIXEL, QUAD, accumulate_from_panel, accumulate_packing, accumulate_with,
-        has_panels, pixels_of,
+        ALWAYS, Finish, MAYBE, NEVER, NO_TAIL, PIXEL, QUAD, Sums, accumulate_from_panel, accumulate_packing,
+        accumulate_with, has_panels, pixels_of,
     },
 };
 use std::{hint::black_box, ops::Range};
@@ -43,10 +43,10 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         let whole = if (P == 3 || P == 4) && vectors > P && vectors % P == 1 { vectors - P - 1 } else { vectors };
         let panels = if has_panels(S::LANES, F, P) { call.panels } else { Panels::None };
         // Code of its own for tiles that ask would be a quarter more of this family with AVX-512, and no faster.
-        let rest = if let Panels::Pack(panels) = panels {
-            panel_tiles::<S, F, P, true>(s, call, whole, &finish, weights, (arena, panels))
-        } else if let Panels::Read(panels) = panels {
-            panel_tiles::<S, F, P, false>(s, call, whole, &finish, weights, (arena, panels))
+        let rest = if let Panels::Pack(at) = panels {
+            panel_tiles::<S, F, P, true>(s, call, whole, &finish, weights, (arena, at))
+        } else if let Panels::Read(at) = panels {
+            panel_tiles::<S, F, P, false>(s, call, whole, &finish, weights, (arena, at))
         } else if S::LANES >= 16 {
             tiles::<S, F, P, MAYBE>(s, call, 0..whole, &finish, weights, arena)
         } else if S::PREFETCHES && call.asks_for_next {
@@ -66,12 +66,13 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
             1 if P >= TAIL_VECTORS => {
                 tile::<S, F, TAIL_VECTORS, PIXEL, NEVER>(s, call, vectors, &finish, weights, arena);
             }
+            // A vector that is left over comes before the pixel, and is in no panel: then the pixel is in none either.
             1 => match panels {
-                Panels::None => tile::<S, F, 2, PIXEL, NEVER>(s, call, vectors, &finish, weights, arena),
-                Panels::Pack(at) => panel_tile::<S, F, 2, PIXEL, true>(s, call, vectors, &finish, weights, (arena, at)),
-                Panels::Read(at) => {
-                    panel_tile::<S, F, 2, PIXEL, false>(s, call, vectors, &finish, weights, (arena, at));
+                Panels::Pack(at) | Panels::Read(at) if vectors.is_multiple_of(2) => {
+                    let packs = matches!(panels, Panels::Pack(_));
+                    panel_tile_with_pixel::<S, F, 2>(s, call, vectors, &finish, weights, (arena, at, packs));
                 }
+                _ => tile::<S, F, 2, PIXEL, NEVER>(s, call, vectors, &finish, weights, arena),
             },
             _ if S::LANES < 16 => {}
             _ => tile::<S, F, QUAD_VECTORS, QUAD, NEVER>(s, call, vectors, &finish, weights, arena),
@@ -180,7 +181,7 @@ unsafe fn tiles<S: Simd, const F: usize, const P: usize, const NEXT: u8>(
 /// As [`tiles`] over the first `vectors`, of inputs in panels, which they `PACK` or find there.
 ///
 /// # Safety
-/// As for [`run`]; the run has these vectors, and the call panels.
+/// As for [`run`]; the run has these vectors, and the call panels at `panels`.
 #[inline(always)]
 unsafe fn panel_tiles<S: Simd, const F: usize, const P: usize, const PACK: bool>(
     s: S,
@@ -193,40 +194,62 @@ unsafe fn panel_tiles<S: Simd, const F: usize, const P: usize, const PACK: bool>
     let end = vectors / P * P;
     for first in (0..end).step_by(P) {
         // SAFETY: the caller's promise.
-        unsafe { panel_tile::<S, F, P, NO_TAIL, PACK>(s, call, first, finish, weights, (arena, panels)) }
+        unsafe {
+            let sums = in_panel::<S, F, P, NO_TAIL>(s, call, first, finish, weights, (arena, panels, PACK));
+            let begin = call.shift as usize + first * S::LANES;
+            finish.store::<P>(sums.acc, std::array::from_fn(|v| begin + v * S::LANES));
+        }
     }
     end
 }
 
-/// As [`tile`], of inputs in a panel.
+/// The `P` vectors from `first` on and the pixel behind them, of inputs in a panel, which the call `packs` or finds there.
 ///
 /// # Safety
-/// As for [`panel_tiles`]; the run has these vectors, and the tail.
+/// As for [`panel_tiles`]; the run has these vectors, and the pixel.
 #[inline(always)]
-unsafe fn panel_tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, const PACK: bool>(
+unsafe fn panel_tile_with_pixel<S: Simd, const F: usize, const P: usize>(
     s: S,
     call: &Call,
     first: usize,
     finish: &Finish<S, F>,
     weights: *const f32,
-    (arena, panels): (*mut f32, u32),
+    (arena, panels, packs): (*mut f32, u32, bool),
 ) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // One copy of what comes behind the sums, which is most of the code.
+        let sums = in_panel::<S, F, P, PIXEL>(s, call, first, finish, weights, (arena, panels, packs));
+        let begin = call.shift as usize + first * S::LANES;
+        finish.store::<P>(sums.acc, std::array::from_fn(|v| begin + v * S::LANES));
+        finish.store_tail(sums.pixels[0], begin + P * S::LANES);
+    }
+}
+
+/// The sums of a tile of inputs in a panel.
+///
+/// # Safety
+/// As for [`panel_tiles`]; the run has these vectors, and the tail.
+#[inline(always)]
+unsafe fn in_panel<S: Simd, const F: usize, const P: usize, const TAIL: u8>(
+    s: S,
+    call: &Call,
+    first: usize,
+    finish: &Finish<S, F>,
+    weights: *const f32,
+    (arena, panels, packs): (*mut f32, u32, bool),
+) -> Sums<S, F, P> {
     let taps = call.x.offsets();
     let begin = call.shift as usize + first * S::LANES;
-    let at = std::array::from_fn(|v| begin + v * S::LANES);
-    // SAFETY: `Extents` covers all pixels of every plane, from `shift` on, the panels of all tiles, and with a tail the weights that whole vectors read.
+    finish.ask(begin);
+    let panel = arena.wrapping_add(panels as usize + first * S::LANES * taps.len());
+    // SAFETY: `Extents` covers the panels of all tiles, where they are packed all pixels of every plane, from `shift` on, and with a tail the weights that whole vectors
+    // read.
     unsafe {
         let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
-        finish.ask(begin);
-        let panel = arena.add(panels as usize + first * S::LANES * taps.len());
-        let sums = if PACK {
-            accumulate_packing::<S, F, P, TAIL>(s, taps, w, arena.add(begin), panel)
-        } else {
-            accumulate_from_panel::<S, F, P, TAIL>(s, taps.len(), w, panel)
-        };
-        finish.store::<P>(sums.acc, at);
-        if TAIL == PIXEL {
-            finish.store_tail(sums.pixels[0], begin + P * S::LANES);
+        match packs {
+            true => accumulate_packing::<S, F, P, TAIL>(s, taps, w, arena.wrapping_add(begin), panel),
+            false => accumulate_from_panel::<S, F, P, TAIL>(s, taps.len(), w, panel),
         }
     }
 }
@@ -244,7 +267,7 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, const NE
     weights: *const f32,
     arena: *mut f32,
 ) {
-    // SAFETY: `Extents` covers all pixels of every plane, from `shift` on, and with a tail the weights that whole vectors read.
+    // SAFETY: `Extents` covers all pixels of every plane, from `shift` on, or those that are in no panel, and with a tail the weights that whole vectors read.
     unsafe {
         let (mut at, mut x) = ([0; P], [arena.cast_const(); P]);
         for v in 0..P {

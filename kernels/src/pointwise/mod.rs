@@ -38,6 +38,8 @@ pub struct Kernel {
     few: &'static [Entry],
     /// The entry for each number of filters, from one.
     by_filters: &'static [Entry],
+    /// Whether some of them have panels.
+    panels: bool,
 }
 
 /// Every variant in this build, fastest first.
@@ -71,17 +73,21 @@ impl Kernel {
     /// Whether calls with so many filters can have [`Panels`].
     #[must_use]
     pub const fn has_panels(&self, filters: usize) -> bool {
-        tile::has_panels(self.isa.lanes(), filters, PANEL_VECTORS) && filters <= self.max_filters()
+        self.panels && tile::has_panels(self.isa.lanes(), filters, PANEL_VECTORS) && filters <= self.max_filters()
     }
 
-    /// Pixels, of so many, that are read from planes in spite of [`Panels`]: those of a vector that is left over, before the tile that takes along the pixel behind the
-    /// last vector.
+    /// Pixels, of so many, that are read from planes in spite of [`Panels`]: those of a vector that is left over, and of the pixel's tile behind it.
     #[must_use]
     pub const fn beside_panels(&self, pixels: usize) -> Range<usize> {
         let lanes = self.isa.lanes();
-        let with_tail = if pixels.is_multiple_of(lanes) { 0 } else { PANEL_VECTORS };
-        let vectors = (pixels / lanes).saturating_sub(with_tail);
-        (vectors / PANEL_VECTORS * PANEL_VECTORS * lanes)..(vectors * lanes)
+        let tiles = pixels / (PANEL_VECTORS * lanes) * PANEL_VECTORS * lanes;
+        let has_pixel = !pixels.is_multiple_of(lanes);
+        // The pixel's tile has two vectors, too.
+        match (has_pixel, (pixels / lanes).is_multiple_of(PANEL_VECTORS)) {
+            (_, true) => pixels..pixels,
+            (false, false) => tiles..pixels,
+            (true, false) => tiles.saturating_sub(PANEL_VECTORS * lanes)..pixels,
+        }
     }
 
     /// Whether it takes runs of so many pixels: whole vectors, with one pixel more behind at least three of them, or, of sixteen lanes, four. A pixel costs each
@@ -143,7 +149,8 @@ pub struct Spec<'a> {
 
 /// Panels of inputs: for each tile of two vectors of pixels what it reads, `[taps][pixels]`, and of the one pixel behind the last vector what each tap has, one panel
 /// behind the other from a place in the arena on, which has as many floats for them as there are pixels and taps. A tile then reads memory in order, where the machine's
-/// prefetchers see it, and needs neither the offsets of its taps nor to ask for inputs. A vector that is left over is read from the planes.
+/// prefetchers see it, and needs neither the offsets of its taps nor to ask for inputs. A vector that is left over is read from the planes, and so are the pixel
+/// behind it and the two vectors between: [`Kernel::beside_panels`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Panels {
     /// There are none.
@@ -290,7 +297,7 @@ impl Run for Call {
                 let Range { start, end } = self.kernel.beside_panels(self.pixels);
                 let at_pixel = |pixel: usize| begin.saturating_add(i64::try_from(pixel).unwrap_or(i64::MAX));
                 extents.read(&self.x, at_pixel(start), at_pixel(end))?;
-                extents.read(&vec![at].into(), 0, floats)?;
+                extents.read_at(at, floats)?;
             }
         }
         match self.rows {

@@ -8,6 +8,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     isa: Isa::Portable,
     few: &[few::<1, 2>, few::<2, 2>, few::<3, 1>, few::<4, 1>],
     by_filters: &[tile::<1, 2>, tile::<2, 2>, tile::<3, 1>, tile::<4, 1>],
+    panels: false,
 };
 
 /// # Safety

@@ -38,13 +38,13 @@ macro_rules! table {
                 vectors: $p,
                 few: false,
                 most: [$($f),+].len(),
-                kernel: Kernel { name: "candidate", isa: $isa, few: &[], by_filters: &[$(tile::<$f, $p>),+] },
+                kernel: Kernel { name: "candidate", isa: $isa, few: &[], by_filters: &[$(tile::<$f, $p>),+], panels: false },
             },)+
             $(super::Candidate {
                 vectors: $few_p,
                 few: true,
                 most: [$($t),+].len(),
-                kernel: Kernel { name: "candidate", isa: $isa, few: &[$(few::<$t, $few_p>),+], by_filters: $most },
+                kernel: Kernel { name: "candidate", isa: $isa, few: &[$(few::<$t, $few_p>),+], by_filters: $most, panels: false },
             },)+
         ]
     };

@@ -158,6 +158,12 @@ impl Between {
         Self { first, place, plane: 2 * lanes, pair: planes * 2 * lanes }
     }
 
+    /// How much further the planes would begin if each lay in one piece and had its pair of vectors from float `start` on where it has it now.
+    #[must_use]
+    pub const fn later(&self, start: usize, lanes: usize) -> usize {
+        start / (2 * lanes) * self.pair - start
+    }
+
     /// Where a vector of the first plane lies, from the start of its place.
     #[inline(always)]
     const fn vector(&self, vector: usize, lanes: usize) -> usize {

@@ -79,7 +79,7 @@ impl Lower<'_, '_> {
             match method {
                 _ if members.filters.is_empty() => {}
                 Method::Vector => self.vector(step, &stored, group, &members, calls)?,
-                _ => {
+                Method::Rows | Method::Flat | Method::Depthwise | Method::Winograd => {
                     self.rows(step, &stored, (group, &members), tiles, calls)?;
                 }
             }

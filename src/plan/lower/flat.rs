@@ -3,10 +3,10 @@
 use super::{
     Calls, Lower, Step, blocks,
     conv::{Members, Packed, Stored},
-    panels_of, run_of, share_panels,
+    run_of, sets_of_tiles, share_panels,
 };
 use crate::plan::{choose, net::Group, panels::Panels};
-use flgc_kernels::{Call, CallError, CallSet, Epilogue, Planes, chain, pointwise};
+use flgc_kernels::{Call, CallError, Epilogue, Planes, chain, pointwise};
 use std::ops::Range;
 
 /// What runs of pixels that threads share are a multiple of: whole vectors, and whole cache lines.
@@ -16,6 +16,8 @@ const SHARED_PIXELS: usize = 64;
 struct Flat<'a> {
     group: Group<'a>,
     members: Members,
+    /// Most filters of a tile.
+    most: usize,
     /// Each with the share of the work that it belongs to.
     tiles: Vec<(usize, Packed)>,
     rows: Option<pointwise::Rows>,
@@ -28,7 +30,7 @@ struct Flat<'a> {
 }
 
 /// A group of an image.
-struct Image<'a> {
+struct OfImage<'a> {
     flat: &'a Flat<'a>,
     x: Planes,
     /// Of each tile of filters.
@@ -37,12 +39,12 @@ struct Image<'a> {
 
 /// Tiles of filters, of one share of the work, over a block.
 struct Unit<'a> {
-    image: &'a Image<'a>,
+    image: &'a OfImage<'a>,
     pixels: Range<usize>,
     tiles: Range<usize>,
 }
 
-impl<'a> Image<'a> {
+impl<'a> OfImage<'a> {
     fn units(&'a self, lanes: usize) -> impl Iterator<Item = Unit<'a>> {
         let Flat { exact, block, ref tiles, .. } = *self.flat;
         blocks(exact, block, lanes).flat_map(move |pixels| {
@@ -71,30 +73,28 @@ impl Unit<'_> {
         self.pixels.len() * self.image.x.offsets().len() * filters
     }
 
-    /// A call for each tile, the first of which packs the panels that the others read, if they have some.
-    fn calls(
+    /// The call of one of its tiles.
+    fn call(
         &self,
         kernel: &'static pointwise::Kernel,
-        panels: Option<u32>,
-    ) -> impl Iterator<Item = Result<Call, CallError>> {
-        let Self { image: Image { flat, x, outputs }, ref pixels, ref tiles } = *self;
-        tiles.clone().map(move |tile| {
-            let (_, Packed { weights, bias, .. }) = flat.tiles[tile];
-            let (y, epilogue) = &outputs[tile];
-            let is_first = tile == tiles.start;
-            let spec = pointwise::Spec {
-                pixels: kernel.least(pixels.len(), x.offsets().len(), y.len()),
-                weights,
-                bias,
-                x: x.clone(),
-                y,
-                shift: pixels.start as u32,
-                rows: flat.rows,
-                panels: panels_of(panels, is_first),
-                epilogue: epilogue.clone(),
-            };
-            pointwise::Call::new(kernel, spec).map(Call::from)
-        })
+        tile: usize,
+        panels: pointwise::Panels,
+    ) -> Result<Call, CallError> {
+        let Self { image: OfImage { flat, x, outputs }, ref pixels, .. } = *self;
+        let (_, Packed { weights, bias, .. }) = flat.tiles[tile];
+        let (y, epilogue) = &outputs[tile];
+        let spec = pointwise::Spec {
+            pixels: kernel.least(pixels.len(), x.offsets().len(), y.len()),
+            weights,
+            bias,
+            x: x.clone(),
+            y,
+            shift: pixels.start as u32,
+            rows: flat.rows,
+            panels,
+            epilogue: epilogue.clone(),
+        };
+        pointwise::Call::new(kernel, spec).map(Call::from)
     }
 }
 
@@ -105,21 +105,17 @@ fn in_parts(
     (panels, at): (&Panels, usize),
     calls: &mut Calls,
 ) -> Result<(), CallError> {
-    let by_share = units.iter().any(|unit| unit.share() > 0);
     let all: usize = units.iter().map(Unit::cost).sum();
     let mut before = 0;
     let mut parts: Vec<_> = (0..panels.parts).map(|_| Vec::new()).collect();
     for unit in units {
+        // The part that has its middle.
         let cost = unit.cost();
-        let by_cost = ((before + cost / 2) * panels.parts / all.max(1)).min(panels.parts - 1);
+        let part = ((before + cost / 2) * panels.parts / all.max(1)).min(panels.parts - 1);
         before += cost;
-        let part = if by_share { unit.share() } else { by_cost };
         let has_panels = unit.image.flat.has_panels && unit.shares_panels(kernel);
-        let mut of_unit = unit.calls(kernel, has_panels.then_some((at + part * panels.floats) as u32));
-        if has_panels {
-            parts[part].push(CallSet::new(of_unit.by_ref().take(1).collect::<Result<_, _>>()?)?);
-        }
-        parts[part].push(CallSet::new(of_unit.collect::<Result<_, _>>()?)?);
+        let at = has_panels.then_some((at + part * panels.floats) as u32);
+        sets_of_tiles(unit.tiles.clone(), at, |tile, panels| unit.call(kernel, tile, panels), &mut parts[part])?;
     }
     for sets in parts {
         calls.add(kernel.name, chain::Call::new(sets)?);
@@ -138,6 +134,7 @@ impl Lower<'_, '_> {
         let kernel = self.kernels.pointwise;
         let panels = self.panels.get(&step.storage);
         let all_tiles = stored.conv.groups.iter().map(|group| group.filters.len().div_ceil(kernel.max_filters())).sum();
+        let images = 0..step.output.shape.nchw().map_or(1, |[images, ..]| images);
         let mut groups = Vec::with_capacity(stored.conv.groups.len());
         for group in stored.conv.groups.iter() {
             let members = self.members(step, group);
@@ -145,7 +142,15 @@ impl Lower<'_, '_> {
                 groups.push(self.flat_group(step, stored, (group, members), all_tiles, panels));
             }
         }
-        let images = 0..step.output.shape.nchw().map_or(1, |[images, ..]| images);
+        let blocks: usize = groups.iter().map(|flat| flat.exact.div_ceil(flat.block)).sum();
+        // Threads that have no blocks of their own share the tiles.
+        let few = panels.is_some() && images.len() * blocks < 2 * self.threads;
+        for flat in &mut groups {
+            for (share, tile) in self.tiles_of_shares(step, flat.group, &flat.members, flat.most, few) {
+                let packed = self.pack(step, stored, flat.group, &flat.members, &flat.members.filters[tile]);
+                flat.tiles.push((share, packed));
+            }
+        }
         let images: Vec<_> = groups
             .iter()
             .flat_map(|flat| images.clone().map(|image| self.flat_image(step, stored, flat, image)))
@@ -153,17 +158,19 @@ impl Lower<'_, '_> {
         let units = images.iter().flat_map(|image| image.units(kernel.isa.lanes()));
         if let Some(panels) = panels {
             let at = self.places.scratch[&step.storage];
-            return in_parts(&units.collect::<Vec<_>>(), kernel, (panels, at), calls);
+            let mut units: Vec<_> = units.collect();
+            units.sort_by_key(Unit::share);
+            return in_parts(&units, kernel, (panels, at), calls);
         }
         for unit in units {
-            for call in unit.calls(kernel, None) {
-                calls.add_to(unit.share(), kernel.name, call?);
+            for tile in unit.tiles.clone() {
+                calls.add_to(unit.share(), kernel.name, unit.call(kernel, tile, pointwise::Panels::None)?);
             }
         }
         Ok(())
     }
 
-    /// A group, packed; all groups have `all_tiles` tiles of filters.
+    /// A group without its tiles; all groups have `all_tiles`.
     fn flat_group<'a>(
         &mut self,
         step: &Step<'_>,
@@ -173,7 +180,7 @@ impl Lower<'_, '_> {
         panels: Option<&Panels>,
     ) -> Flat<'a> {
         let kernel = self.kernels.pointwise;
-        let [images, _, h, w] = step.output.shape.nchw().unwrap_or([1; 4]);
+        let [_, _, h, w] = step.output.shape.nchw().unwrap_or([1; 4]);
         let (pitch, y_pitch) = (self.places.pitch(&step.inputs[0]), self.places.layouts[step.storage as usize].pitch);
         let rows = (pitch != y_pitch).then_some(pointwise::Rows { count: h, columns: w, x_pitch: pitch, y_pitch });
         let (exact, whole) = ((h - 1) * pitch + w, run_of([h, w], pitch, kernel.isa.lanes()));
@@ -185,21 +192,21 @@ impl Lower<'_, '_> {
         let cached = self.cached(step, count, cached);
         let block = choose::block_pixels(whole, taps, count, cached);
         let block = choose::shared(block, [whole, SHARED_PIXELS], all_tiles, self.threads);
-        // Threads that have no blocks of their own share the tiles.
-        let few = panels.is_some() && stored.conv.groups.len() * images * exact.div_ceil(block) < 2 * self.threads;
-        let mut tiles = Vec::new();
-        for (share, tile) in self.tiles_of_shares(step, group, &members, most, few) {
-            tiles.push((share, self.pack(step, stored, group, &members, &members.filters[tile])));
-        }
-        Flat { group, members, tiles, rows, exact, block, has_panels }
+        Flat { group, members, most, tiles: Vec::with_capacity(count), rows, exact, block, has_panels }
     }
 
-    fn flat_image<'a>(&self, step: &Step<'_>, stored: &Stored<'_, '_>, flat: &'a Flat<'a>, image: usize) -> Image<'a> {
+    fn flat_image<'a>(
+        &self,
+        step: &Step<'_>,
+        stored: &Stored<'_, '_>,
+        flat: &'a Flat<'a>,
+        image: usize,
+    ) -> OfImage<'a> {
         let x = self.taps(step, stored.conv, flat.group, &flat.members, image);
         let tile = |(_, Packed { acts, outputs, .. }): &(usize, Packed)| {
             (self.planes(outputs, image), self.epilogue(step, *acts, outputs, image))
         };
-        Image { flat, x, outputs: flat.tiles.iter().map(tile).collect() }
+        OfImage { flat, x, outputs: flat.tiles.iter().map(tile).collect() }
     }
 
     /// Tiles of at most `most` filters of a group, each with the share of the work that it belongs to.

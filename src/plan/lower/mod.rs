@@ -215,13 +215,21 @@ fn share_panels(kernel: &pointwise::Kernel, mut tiles: impl ExactSizeIterator<It
     tiles.len() >= FEWEST_SHARING && tiles.all(|filters| kernel.has_panels(filters))
 }
 
-/// The panels of a tile, of which the first one packs what the others read.
-fn panels_of(at: Option<u32>, is_first: bool) -> pointwise::Panels {
-    match at {
-        None => pointwise::Panels::None,
-        Some(at) if is_first => pointwise::Panels::Pack(at),
-        Some(at) => pointwise::Panels::Read(at),
-    }
+/// The sets of some tiles' calls, which `call` makes: all at once, or, with panels at `panels`, the first one, which packs them, and then those that read them.
+fn sets_of_tiles(
+    tiles: Range<usize>,
+    panels: Option<u32>,
+    call: impl Fn(usize, pointwise::Panels) -> Result<Call, CallError>,
+    sets: &mut Vec<CallSet>,
+) -> Result<(), CallError> {
+    let Some(at) = panels else {
+        sets.push(CallSet::new(tiles.map(|tile| call(tile, pointwise::Panels::None)).collect::<Result<_, _>>()?)?);
+        return Ok(());
+    };
+    sets.push(CallSet::new(vec![call(tiles.start, pointwise::Panels::Pack(at))?])?);
+    let others = tiles.skip(1).map(|tile| call(tile, pointwise::Panels::Read(at)));
+    sets.push(CallSet::new(others.collect::<Result<_, _>>()?)?);
+    Ok(())
 }
 
 /// The same planes from a later float on.

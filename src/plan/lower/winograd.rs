@@ -103,7 +103,7 @@ impl Lower<'_, '_> {
         let floats = vectors * lanes;
         let base = self.places.scratch[&step.storage];
         let place = |planes: usize, vectors: usize| distance(planes * vectors * lanes);
-        let has_panels = packed.tiles.iter().all(|tile| product.has_panels(tile.len()));
+        let has_panels = channels > 0 && packed.tiles.iter().all(|tile| product.has_panels(tile.len()));
         let from = if has_panels {
             Between::panels(base as u32, place(channels, vectors.next_multiple_of(2)), channels, lanes)
         } else {
@@ -135,7 +135,7 @@ impl Lower<'_, '_> {
         for place in 0..PLACES {
             // A vector that is left over lies in planes that begin as many pixels earlier.
             let Range { start, end } = product.beside_panels(floats);
-            let behind = if has_panels && start < end { start / (2 * lanes) * from.pair - start } else { 0 };
+            let behind = if start < end { from.later(start, lanes) } else { 0 };
             let x: Vec<u32> = planes(from, place, 0..channels).iter().map(|plane| plane + behind as u32).collect();
             let x = Planes::from(x);
             let panels = match has_panels {
