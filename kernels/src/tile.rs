@@ -243,7 +243,7 @@ pub(crate) unsafe fn accumulate_packing<S: Simd, const F: usize, const P: usize,
     // SAFETY: the caller's promise; there are F weights for each tap.
     unsafe {
         let mut sums = biases::<S, F, P, TAIL>(s, bias);
-        let (behind, tails) = (x.wrapping_add(P * S::LANES), panel.wrapping_add(taps.len() * P * S::LANES));
+        let (behind, tails) = (x.wrapping_add(P * S::LANES), panel.add(taps.len() * P * S::LANES));
         for (i, &tap) in taps.iter().enumerate() {
             let tap = tap as usize;
             s.prefetch(w.wrapping_add(AHEAD));
@@ -282,14 +282,15 @@ pub(crate) unsafe fn accumulate_from_panel<S: Simd, const F: usize, const P: usi
     // SAFETY: the caller's promise; there are F weights for each tap.
     unsafe {
         let mut sums = biases::<S, F, P, TAIL>(s, bias);
-        let mut tails = panel.wrapping_add(taps * P * S::LANES);
+        let mut tails = panel.add(taps * P * S::LANES);
         macro_rules! steps { ($($i:literal)*) => { $(
+            // First, since it takes the one register that sums and inputs leave.
+            add_tail::<S, TAIL>(s, &mut sums.pixels, tails.wrapping_add($i * pixels_of(TAIL)), w.add($i * F));
             let mut inputs = [s.splat(0.0); P];
             for (v, input) in inputs.iter_mut().enumerate() {
                 *input = s.load(panel.add(($i * P + v) * S::LANES));
             }
             add(s, &mut sums.acc, inputs, w.add($i * F));
-            add_tail::<S, TAIL>(s, &mut sums.pixels, tails.wrapping_add($i * pixels_of(TAIL)), w.add($i * F));
         )* } }
         for _ in 0..taps / ROUND {
             for line in (0..ROUND * F).step_by(ALIGN) {

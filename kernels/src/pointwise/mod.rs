@@ -216,7 +216,8 @@ const fn taps_of_next(isa: Isa) -> RangeInclusive<usize> {
 
 impl Call {
     /// # Errors
-    /// If there is no filter or more than the kernel takes, `pixels` is not what [`Kernel::takes`], or the residual has another number of planes.
+    /// If there is no filter or more than the kernel takes, `pixels` is not what [`Kernel::takes`], the kernel has no panels for so many filters or there is no tap for
+    /// them, or the residual has another number of planes.
     pub fn new(kernel: &'static Kernel, spec: Spec<'_>) -> Result<Self, CallError> {
         let Spec { pixels, weights, bias, x, y, shift, rows, panels, epilogue } = spec;
         let shape = |what, found, expected| Err(CallError::Shape { what, found, expected });
@@ -239,6 +240,9 @@ impl Call {
                 y.len(),
                 "with panels, what the kernel has tiles of two vectors for",
             );
+        }
+        if panels != Panels::None && x.offsets().is_empty() {
+            return shape("the number of taps", 0, "with panels, at least one");
         }
         if let Some(residual) = &epilogue.residual
             && residual.offsets().len() != y.len()
