@@ -134,13 +134,40 @@ pub(super) fn tiles(filters: usize, most: usize) -> impl Iterator<Item = std::op
 /// | 28x28, 512 to 128 in 8 groups | 114 | 106 | 105 | 110 | 110 | 108 |
 pub(super) const CACHED_FLOATS: usize = 64 << 10;
 
-/// The same where the inputs are copied into panels.
+/// The same where the inputs are copied into panels. From the table `blocks` on Zen 3 (AVX2), microseconds:
+///
+/// | 1x1 layer | 8 Ki | 16 Ki | 32 Ki | 64 Ki | 128 Ki | 256 Ki |
+/// |---|---|---|---|---|---|---|
+/// | 56x56, 64 to 256 | 1127 | 1099 | 1095 | 1096 | 1121 | 1130 |
+/// | 56x56, 256 to 64 | 1123 | 1120 | 1109 | 1113 | 1112 | 1133 |
+/// | 28x28, 512 to 128 | 1087 | 1095 | 1087 | 1093 | 1118 | 1103 |
+/// | 14x14, 1024 to 256 | 1121 | 1123 | 1130 | 1118 | 1120 | 1142 |
+/// | 14x14, 256 to 1024 | 1122 | 1123 | 1120 | 1123 | 1109 | 1119 |
 pub(super) const PANEL_FLOATS: usize = 32 << 10;
 
 /// Tiles of filters of a group for which its inputs can be copied into panels: one copies, the others read.
 pub(super) const FEWEST_SHARING: usize = 2;
 
-/// Tiles of filters of a group, and taps, from which that pays.
+/// Tiles of filters of a group, and taps, from which that pays: the tile that copies takes 1.3 to 1.4 times as long, since on Zen 3 a store costs about as much as two
+/// multiply-adds. From the table `panels` of the benchmark `choices` there, AVX2, one group, time with panels / without, by filters. Neighbours of the machine slowed some
+/// rows at 28x28 and 56x56 down, which panels mind less.
+///
+/// | pixels | taps | 12 | 24 | 36 | 48 | 64 | 96 | 192 |
+/// |---|---|---|---|---|---|---|---|---|
+/// | 14x14 | 8 | 1.21 | 1.10 | 1.06 | 1.05 | 1.05 | 1.01 | 0.99 |
+/// | 14x14 | 16 | 1.16 | 1.04 | 1.00 | 0.98 | 0.95 | 0.93 | 0.92 |
+/// | 14x14 | 24 | 1.13 | 1.06 | 1.00 | 1.00 | 0.97 | 0.97 | 0.98 |
+/// | 14x14 | 48 | 1.08 | 1.01 | 1.03 | 1.01 | 1.00 | 1.00 | 0.98 |
+/// | 14x14 | 96 | 1.17 | 1.06 | 1.01 | 1.02 | 1.01 | 1.00 | 0.99 |
+/// | 14x14 | 192 | 1.17 | 1.07 | 1.04 | 1.01 | 1.01 | 1.00 | 0.99 |
+/// | 28x28 | 8 | 1.19 | 1.04 | 1.04 | 1.03 | 1.06 | 1.00 | 0.99 |
+/// | 28x28 | 16 | 1.12 | 1.03 | 0.98 | 0.96 | 0.94 | 0.95 | 0.92 |
+/// | 28x28 | 24 | 1.13 | 1.03 | 1.03 | 1.00 | 0.98 | 0.96 | 0.96 |
+/// | 28x28 | 48 | 1.15 | 1.09 | 1.05 | 1.04 | 1.03 | 1.01 | 0.99 |
+/// | 28x28 | 96 | 1.15 | 1.05 | 1.00 | 0.97 | 0.94 | 0.93 | 0.92 |
+/// | 56x56 | 16 | 1.04 | 1.03 | 0.97 | 0.86 | 0.84 | 0.93 | 0.89 |
+/// | 56x56 | 48 | 1.20 | 0.97 | 0.88 | 0.84 | 0.83 | 0.94 | 0.90 |
+/// | 56x56 | 96 | 1.10 | 0.98 | 0.81 | 0.95 | 0.95 | 0.93 | 0.93 |
 pub(super) const FEWEST_PAYING: [usize; 2] = [8, 16];
 
 /// Pixels of a run of flat tiles before the next tile of filters takes its turn: all of them if there is one tile of filters; otherwise as many as keep the

@@ -45,15 +45,16 @@ struct Unit<'a> {
 }
 
 impl<'a> OfImage<'a> {
-    fn units(&'a self, lanes: usize) -> impl Iterator<Item = Unit<'a>> {
+    fn add_units(&'a self, lanes: usize, units: &mut Vec<Unit<'a>>) {
         let Flat { exact, block, ref tiles, .. } = *self.flat;
-        blocks(exact, block, lanes).flat_map(move |pixels| {
-            let mut end = 0;
-            tiles.chunk_by(|(a, _), (b, _)| a == b).map(move |of_share| {
-                end += of_share.len();
-                Unit { image: self, pixels: pixels.clone(), tiles: end - of_share.len()..end }
-            })
-        })
+        for pixels in blocks(exact, block, lanes) {
+            let mut begin = 0;
+            for of_share in tiles.chunk_by(|(a, _), (b, _)| a == b) {
+                let end = begin + of_share.len();
+                units.push(Unit { image: self, pixels: pixels.clone(), tiles: begin..end });
+                begin = end;
+            }
+        }
     }
 }
 
@@ -108,7 +109,8 @@ fn in_parts(
     let all: usize = units.iter().map(Unit::cost).sum();
     let mut before = 0;
     let mut parts: Vec<_> = (0..panels.parts).map(|_| Vec::new()).collect();
-    for unit in units {
+    // Share after share.
+    for unit in (0..panels.parts).flat_map(|share| units.iter().filter(move |unit| unit.share() == share)) {
         // The part that has its middle.
         let cost = unit.cost();
         let part = ((before + cost / 2) * panels.parts / all.max(1)).min(panels.parts - 1);
@@ -151,15 +153,16 @@ impl Lower<'_, '_> {
                 flat.tiles.push((share, packed));
             }
         }
-        let images: Vec<_> = groups
-            .iter()
-            .flat_map(|flat| images.clone().map(|image| self.flat_image(step, stored, flat, image)))
-            .collect();
-        let units = images.iter().flat_map(|image| image.units(kernel.isa.lanes()));
+        let mut of_images = Vec::with_capacity(groups.len() * images.len());
+        for flat in &groups {
+            of_images.extend(images.clone().map(|image| self.flat_image(step, stored, flat, image)));
+        }
+        let mut units = Vec::new();
+        for image in &of_images {
+            image.add_units(kernel.isa.lanes(), &mut units);
+        }
         if let Some(panels) = panels {
             let at = self.places.scratch[&step.storage];
-            let mut units: Vec<_> = units.collect();
-            units.sort_by_key(Unit::share);
             return in_parts(&units, kernel, (panels, at), calls);
         }
         for unit in units {
