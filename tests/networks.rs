@@ -275,6 +275,26 @@ fn the_bits_do_not_depend_on_tuning() {
     }
 }
 
+/// Groups with tiles of filters for which there are panels beside groups without, whole or shared by threads.
+#[test]
+fn the_bits_do_not_depend_on_panels_of_uneven_groups() {
+    for (seed, groups, stride) in (0..12).flat_map(|seed| [(seed, 2, 1), (seed, 3, 1), (seed, 2, 2), (seed, 3, 2)]) {
+        let (mut b, x) = flgc_benches::Builder::new(seed, 1, [80, 14 * stride, 14 * stride]);
+        let x = b.conv(&x, 25 + seed as usize % 12, 1, stride, Groups::Learned(groups));
+        let model = b.finish(&[&x]);
+        let rules = Plan::new(&model, &Options::default()).unwrap();
+        let one = run(&rules);
+        let tuning: Tuning = rules.tuning().to_string().replace("false", "true").parse().unwrap();
+        for threads in 1..=4 {
+            let threads = Threads::Count(NonZeroUsize::new(threads).unwrap());
+            let tune = Tune::Given(tuning.clone());
+            let plan = Plan::new(&model, &Options { tune, threads: threads.clone(), ..Options::default() });
+            let plan = plan.unwrap_or_else(|error| panic!("seed {seed}, {groups} groups, {threads:?}: {error}"));
+            assert!(one == run(&plan), "seed {seed}, {groups} groups, stride {stride}, {threads:?}");
+        }
+    }
+}
+
 /// On small networks of every kind and on the shipped models.
 #[test]
 fn the_bits_do_not_depend_on_any_of_these_together() {

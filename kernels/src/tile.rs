@@ -434,7 +434,7 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
     pub(crate) unsafe fn store<const P: usize>(&self, acc: [[S::V; P]; F], at: [usize; P]) {
         use Activation::{Clamp, HardSwish, Leaky};
         // Those that take a few instructions, in registers, each in a loop of its own. No activation is a clamp without bounds, which no layer is slower
-        // for: loops of its own would be a tenth of the kernels' code. Single vectors, mostly what is left over, have few of them.
+        // for: loops of its own would be a tenth of the kernels' code. Tiles of single vectors have none for these two: most often they are what is left over.
         let clamped = |activation: Activation| activation.bounds().map(|[lo, hi]| Clamp { lo, hi });
         // SAFETY: the caller's promise.
         unsafe {

@@ -1,4 +1,4 @@
-//! Step 7 for convolutions with many filters, 1x1 or with stride: their inputs, copied into panels block by block.
+//! Step 6 for convolutions with many filters, 1x1 or with stride: their inputs, copied into panels block by block.
 //!
 //! The first tile of filters over a block of pixels copies what it reads, tile of pixels by tile of pixels, into scratch memory; all others read it from there, in order
 //! ([`flgc_kernels::pointwise::Panels`]).
@@ -18,8 +18,8 @@ use flgc_kernels::{ALIGN, pointwise};
 use std::collections::BTreeMap;
 
 /// Fewest channels of a group with a larger window than 1x1: its taps share inputs, and few of them stay in the first-level cache. Only where they are dealt do larger
-/// windows pay at all. Measured on Zen 3: the stem of ResNet50, of 3 channels, 2 % slower with panels; its 3x3 convolutions of stride 2 with 128, 256 and 512 channels 4,
-/// 7 and 9 to 14 % faster; one of stride 1 with 512 channels at 7x7 4 % slower.
+/// windows pay at all. Measured on Zen 3: the stem of ResNet50, of 3 channels, 2 % slower with panels; its 3x3 convolutions of stride 2 with 128, 256 and 512 channels 2
+/// to 5, 7 and 14 % faster; one of stride 1 with 512 channels at 7x7 4 % slower.
 const FEWEST_CHANNELS: usize = 32;
 
 /// How a convolution's inputs are copied.
@@ -36,7 +36,7 @@ pub(super) struct Panels {
 }
 
 impl Panels {
-    /// Whether the inputs of a group with so many tiles of filters are copied: of so many channels, with a window of so many taps.
+    /// Whether so many tiles of filters of a group, over a block, copy its inputs: of so many channels, with a window of so many taps.
     pub(super) fn takes(&self, tiles: usize, channels: usize, window: usize) -> bool {
         takes(self.fewest, tiles, channels, window)
     }
@@ -71,7 +71,7 @@ pub(super) fn panels(
         let Some(possible) = of([choose::FEWEST_SHARING, 1]) else { continue };
         let by_rule = of(choose::FEWEST_PAYING);
         let found = match ways.panels {
-            Some(true) => Some(possible),
+            Some(true) => by_rule.or(Some(possible)),
             Some(false) => None,
             None => by_rule,
         };
@@ -102,13 +102,19 @@ fn of(
     };
     // Blocks may end with a whole vector, and what is left of a run joins the last one.
     let lanes = kernel.isa.lanes();
-    let floats = conv.groups.iter().filter_map(|group| {
-        let tiles = group.filters.len().div_ceil(kernel.max_filters());
-        let channels = group.channels.len();
-        let taps = channels * conv.taps();
-        let takes = takes(fewest, tiles, channels, conv.taps()) && kernel.has_panels(group.filters.len() / tiles);
-        takes.then(|| ((block_pixels(pixels, taps, tiles, cached) + lanes) * taps).next_multiple_of(ALIGN))
-    });
-    let floats = floats.max().filter(|&floats| floats > 0)?;
+    // Whatever part of its tiles goes together may have panels, so that each group counts that has tiles enough.
+    let (mut floats, mut found) = (0, false);
+    for group in conv.groups.iter() {
+        let (tiles, channels) = (group.filters.len().div_ceil(kernel.max_filters()), group.channels.len());
+        if takes(fewest, tiles, channels, conv.taps()) {
+            let taps = channels * conv.taps();
+            floats = floats.max((block_pixels(pixels, taps, tiles, cached) + lanes) * taps);
+            found |= kernel.has_panels(group.filters.len() / tiles);
+        }
+    }
+    let floats = floats.next_multiple_of(ALIGN);
+    if !found {
+        return None;
+    }
     Some(Panels { fewest, floats, parts, cached })
 }

@@ -188,23 +188,22 @@ fn fastest(candidates: &[Candidate], layer: &str, by_rule: Ways) -> Ways {
             return Ways { panels: joins.panels, block: joins.block, ..ways };
         }
     }
-    if let Some(has_panels) = by_rule.panels {
-        let mut times = [apart, panels].map(|candidate| candidate.time(candidate.together(layer)));
-        times[usize::from(has_panels)] *= GAIN;
-        ways.panels = Some(times[1] < times[0]);
-        // The other blocks were measured without.
-        if times[1] < times[0] {
-            ways.block = panels.plan.tuning().of(layer).block;
+    // Apart from others: with panels, if it can have them, or without, in blocks of some size.
+    let alone = |candidate: &Candidate| (candidate.time(candidate.together(layer)), candidate.plan.tuning().of(layer));
+    let ((mut best, without), (with_panels, with)) = (alone(apart), alone(panels));
+    (ways.panels, ways.block) = (without.panels, without.block);
+    if with.panels == Some(true) {
+        let [rule, other] = if by_rule.panels == Some(true) { [with_panels, best] } else { [best, with_panels] };
+        if (by_rule.panels == Some(true)) == (other >= GAIN * rule) {
+            (ways.panels, ways.block) = (with.panels, with.block);
             return ways;
         }
-        ways.block = apart.plan.tuning().of(layer).block;
     }
-    let mut best = apart.time(apart.together(layer));
     for candidate in blocks {
-        let time = candidate.time(candidate.together(layer));
-        if by_rule.block.is_some() && time < GAIN * best {
+        let (time, of_block) = alone(candidate);
+        if ways.block.is_some() && time < GAIN * best {
             best = time;
-            ways.block = candidate.plan.tuning().of(layer).block;
+            ways.block = of_block.block;
         }
     }
     ways

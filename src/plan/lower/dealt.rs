@@ -149,11 +149,11 @@ impl Lower<'_, '_> {
         let [_, _, _, columns] = step.output.shape.nchw().unwrap_or([1; 4]);
         let (exact, taps_len) = ((block.rows.len() - 1) * deal.pitch + columns, taps.offsets().len());
         let shares = share_panels(kernel, tiles.iter().map(|packed| packed.outputs.len()));
-        let panels =
-            block.panels.filter(|(panels, _)| shares && panels.takes(group.tiles.len(), channels, conv.taps()));
+        let panels = block.panels.filter(|(panels, _)| shares && panels.takes(tiles.len(), channels, conv.taps()));
         let of_panels =
             |(panels, _): (&Panels, usize)| choose::block_pixels(exact, taps_len, tiles.len(), panels.cached);
         for pixels in blocks(exact, panels.map_or(exact, of_panels), kernel.isa.lanes()) {
+            debug_assert!(panels.is_none_or(|(panels, _)| pixels.len() * taps_len <= panels.floats));
             let call =
                 |tile: usize, panels| self.tile_of_pixels(step, &tiles[tile], &taps, block, (pixels.clone(), panels));
             sets_of_tiles(0..tiles.len(), panels.map(|(_, at)| at as u32), call, sets)?;

@@ -25,8 +25,6 @@ struct Flat<'a> {
     exact: usize,
     /// Pixels of a block.
     block: usize,
-    /// Whether its inputs are copied into panels.
-    has_panels: bool,
 }
 
 /// A group of an image.
@@ -63,9 +61,11 @@ impl Unit<'_> {
         self.image.flat.tiles[self.tiles.start].0
     }
 
-    /// Whether its tiles can share panels.
-    fn shares_panels(&self, kernel: &pointwise::Kernel) -> bool {
-        share_panels(kernel, self.image.outputs[self.tiles.clone()].iter().map(|(y, _)| y.len()))
+    /// Whether its tiles share panels.
+    fn shares_panels(&self, kernel: &pointwise::Kernel, panels: &Panels) -> bool {
+        // Windows of flat convolutions that have panels are 1x1.
+        panels.takes(self.tiles.len(), self.image.x.offsets().len(), 1)
+            && share_panels(kernel, self.image.outputs[self.tiles.clone()].iter().map(|(y, _)| y.len()))
     }
 
     /// Multiply-adds.
@@ -115,7 +115,8 @@ fn in_parts(
         let cost = unit.cost();
         let part = ((before + cost / 2) * panels.parts / all.max(1)).min(panels.parts - 1);
         before += cost;
-        let has_panels = unit.image.flat.has_panels && unit.shares_panels(kernel);
+        let has_panels = unit.shares_panels(kernel, panels);
+        debug_assert!(!has_panels || unit.pixels.len() * unit.image.x.offsets().len() <= panels.floats);
         let at = has_panels.then_some((at + part * panels.floats) as u32);
         sets_of_tiles(unit.tiles.clone(), at, |tile, panels| unit.call(kernel, tile, panels), &mut parts[part])?;
     }
@@ -190,12 +191,11 @@ impl Lower<'_, '_> {
         let taps = members.channels.len() * stored.conv.taps();
         let most = kernel.filters_over(kernel.least(exact, taps, 1));
         let count = members.filters.len().div_ceil(most);
-        let has_panels = panels.is_some_and(|panels| panels.takes(count, members.channels.len(), stored.conv.taps()));
         let cached = if panels.is_some() { choose::PANEL_FLOATS } else { choose::CACHED_FLOATS };
         let cached = self.cached(step, count, cached);
         let block = choose::block_pixels(whole, taps, count, cached);
         let block = choose::shared(block, [whole, SHARED_PIXELS], all_tiles, self.threads);
-        Flat { group, members, most, tiles: Vec::with_capacity(count), rows, exact, block, has_panels }
+        Flat { group, members, most, tiles: Vec::with_capacity(count), rows, exact, block }
     }
 
     fn flat_image<'a>(
