@@ -5,8 +5,8 @@ use crate::{
     ending::{Bounded, Ending},
     simd::Simd,
     tile::{
-        ALWAYS, Finish, MAYBE, NEVER, NO_TAIL, PIXEL, QUAD, Sums, accumulate_from_panel, accumulate_packing,
-        accumulate_with, has_panels, pixels_of,
+        ALWAYS, Finish, MAYBE, NEVER, NO_TAIL, PIXEL, QUAD, accumulate_from_panel, accumulate_packing, accumulate_with,
+        has_panels, pixels_of,
     },
 };
 use std::{hint::black_box, ops::Range};
@@ -69,10 +69,10 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
             // A vector that is left over comes before the pixel, and is in no panel: then the pixel is in none either.
             1 => match panels {
                 Panels::Pack(at) if vectors.is_multiple_of(2) => {
-                    panel_tile_with_pixel::<S, F, 2, true>(s, call, vectors, &finish, weights, (arena, at));
+                    panel_tile::<S, F, 2, PIXEL, true>(s, call, vectors, &finish, weights, (arena, at));
                 }
                 Panels::Read(at) if vectors.is_multiple_of(2) => {
-                    panel_tile_with_pixel::<S, F, 2, false>(s, call, vectors, &finish, weights, (arena, at));
+                    panel_tile::<S, F, 2, PIXEL, false>(s, call, vectors, &finish, weights, (arena, at));
                 }
                 _ => tile::<S, F, 2, PIXEL, NEVER>(s, call, vectors, &finish, weights, arena),
             },
@@ -196,21 +196,17 @@ unsafe fn panel_tiles<S: Simd, const F: usize, const P: usize, const PACK: bool>
     let end = vectors / P * P;
     for first in (0..end).step_by(P) {
         // SAFETY: the caller's promise.
-        unsafe {
-            let sums = in_panel::<S, F, P, NO_TAIL, PACK>(s, call, first, finish, weights, (arena, panels));
-            let begin = call.shift as usize + first * S::LANES;
-            finish.store::<P>(sums.acc, std::array::from_fn(|v| begin + v * S::LANES));
-        }
+        unsafe { panel_tile::<S, F, P, NO_TAIL, PACK>(s, call, first, finish, weights, (arena, panels)) }
     }
     end
 }
 
-/// The `P` vectors from `first` on and the pixel behind them, of inputs in a panel, which they `PACK` or find there.
+/// As [`tile`], of inputs in a panel, which it `PACK`s or finds there.
 ///
 /// # Safety
-/// As for [`panel_tiles`]; the run has these vectors, and the pixel.
+/// As for [`panel_tiles`]; the run has these vectors, and the tail.
 #[inline(always)]
-unsafe fn panel_tile_with_pixel<S: Simd, const F: usize, const P: usize, const PACK: bool>(
+unsafe fn panel_tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, const PACK: bool>(
     s: S,
     call: &Call,
     first: usize,
@@ -218,28 +214,6 @@ unsafe fn panel_tile_with_pixel<S: Simd, const F: usize, const P: usize, const P
     weights: *const f32,
     (arena, panels): (*mut f32, u32),
 ) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let sums = in_panel::<S, F, P, PIXEL, PACK>(s, call, first, finish, weights, (arena, panels));
-        let begin = call.shift as usize + first * S::LANES;
-        finish.store::<P>(sums.acc, std::array::from_fn(|v| begin + v * S::LANES));
-        finish.store_tail(sums.pixels[0], begin + P * S::LANES);
-    }
-}
-
-/// The sums of a tile of inputs in a panel.
-///
-/// # Safety
-/// As for [`panel_tiles`]; the run has these vectors, and the tail.
-#[inline(always)]
-unsafe fn in_panel<S: Simd, const F: usize, const P: usize, const TAIL: u8, const PACK: bool>(
-    s: S,
-    call: &Call,
-    first: usize,
-    finish: &Finish<S, F>,
-    weights: *const f32,
-    (arena, panels): (*mut f32, u32),
-) -> Sums<S, F, P> {
     let taps = call.x.offsets();
     let begin = call.shift as usize + first * S::LANES;
     finish.ask(begin);
@@ -249,9 +223,13 @@ unsafe fn in_panel<S: Simd, const F: usize, const P: usize, const TAIL: u8, cons
         let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
         let panel = arena.add(panels as usize + first * S::LANES * taps.len());
         // Not at run time: sums of both ways in one place would be moved between registers, which takes a tile of 16 taps 7 % longer.
-        match PACK {
+        let sums = match PACK {
             true => accumulate_packing::<S, F, P, TAIL>(s, taps, w, arena.add(begin), panel),
             false => accumulate_from_panel::<S, F, P, TAIL>(s, taps.len(), w, panel),
+        };
+        finish.store::<P>(sums.acc, std::array::from_fn(|v| begin + v * S::LANES));
+        if TAIL == PIXEL {
+            finish.store_tail(sums.pixels[0], begin + P * S::LANES);
         }
     }
 }
