@@ -54,6 +54,13 @@ pub(crate) const ALWAYS: u8 = 1;
 /// Where the call says so.
 pub(crate) const MAYBE: u8 = 2;
 
+/// Tiles that store by code that all kinds share.
+pub(crate) const RARE: u8 = 0;
+/// Tiles over what is left of a call, or in the first of many calls: they have code of their own for clamps, with a residual or without.
+pub(crate) const SOME: u8 = 1;
+/// Tiles that most of a call consists of: they have code of their own for `Leaky` and `HardSwish`, too.
+pub(crate) const MAIN: u8 = 2;
+
 /// Pixels of a tail that have vectors of their own.
 pub(crate) const fn pixels_of(tail: u8) -> usize {
     match tail {
@@ -426,27 +433,27 @@ impl<'a, S: Simd, const F: usize> Finish<'a, S, F> {
         }
     }
 
-    /// Stores `acc[f][v]` at `y[f] + at[v]`.
+    /// Stores `acc[f][v]` at `y[f] + at[v]`. How `OFTEN` there are such tiles decides how much code they are worth.
     ///
     /// # Safety
     /// These places, and the same places of the residual planes, lie in the arena.
     #[inline(always)]
-    pub(crate) unsafe fn store<const P: usize>(&self, acc: [[S::V; P]; F], at: [usize; P]) {
+    pub(crate) unsafe fn store<const P: usize, const OFTEN: u8>(&self, acc: [[S::V; P]; F], at: [usize; P]) {
         use Activation::{Clamp, HardSwish, Leaky};
         // Those that take a few instructions, in registers, each in a loop of its own. No activation is a clamp without bounds, which no layer is slower
-        // for: loops of its own would be a tenth of the kernels' code. Tiles of single vectors have none for these two: most often they are what is left over.
+        // for: loops of its own would be a tenth of the kernels' code.
         let clamped = |activation: Activation| activation.bounds().map(|[lo, hi]| Clamp { lo, hi });
         // SAFETY: the caller's promise.
         unsafe {
             match (clamped(self.first), self.residual, clamped(self.last)) {
-                (Some(first), None, _) if self.rows.is_none() => self.each(acc, at, first),
-                (None, None, _) if let (true, Leaky { slope }, None) = (P > 1, self.first, self.rows) => {
+                (Some(first), None, _) if OFTEN > RARE && self.rows.is_none() => self.each(acc, at, first),
+                (None, None, _) if let (true, Leaky { slope }, None) = (OFTEN == MAIN, self.first, self.rows) => {
                     self.each(acc, at, Leaky { slope });
                 }
-                (None, None, _) if P > 1 && self.first == HardSwish && self.rows.is_none() => {
+                (None, None, _) if OFTEN == MAIN && self.first == HardSwish && self.rows.is_none() => {
                     self.each(acc, at, HardSwish);
                 }
-                (_, Some(residual), Some(last)) if self.first == Activation::None => {
+                (_, Some(residual), Some(last)) if OFTEN > RARE && self.first == Activation::None => {
                     self.each_with_residual(acc, at, residual, last);
                 }
                 _ => {

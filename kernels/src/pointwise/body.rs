@@ -5,8 +5,8 @@ use crate::{
     ending::{Bounded, Ending},
     simd::Simd,
     tile::{
-        ALWAYS, Finish, MAYBE, NEVER, NO_TAIL, PIXEL, QUAD, accumulate_from_panel, accumulate_packing, accumulate_with,
-        has_panels, pixels_of,
+        ALWAYS, Finish, MAIN, MAYBE, NEVER, NO_TAIL, PIXEL, QUAD, SOME, accumulate_from_panel, accumulate_packing,
+        accumulate_with, has_panels, pixels_of,
     },
 };
 use std::{hint::black_box, ops::Range};
@@ -48,23 +48,26 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
         } else if let Panels::Read(at) = panels {
             panel_tiles::<S, F, P, false>(s, call, whole, &finish, weights, (arena, at))
         } else if S::LANES >= 16 {
-            tiles::<S, F, P, MAYBE>(s, call, 0..whole, &finish, weights, arena)
+            tiles::<S, F, P, MAYBE, MAIN>(s, call, 0..whole, &finish, weights, arena)
         } else if S::PREFETCHES && call.asks_for_next {
-            tiles::<S, F, P, ALWAYS>(s, call, 0..whole, &finish, weights, arena)
+            tiles::<S, F, P, ALWAYS, MAIN>(s, call, 0..whole, &finish, weights, arena)
         } else {
-            tiles::<S, F, P, NEVER>(s, call, 0..whole, &finish, weights, arena)
+            tiles::<S, F, P, NEVER, MAIN>(s, call, 0..whole, &finish, weights, arena)
         };
-        let rest = if P > 4 { tiles::<S, F, 4, NEVER>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
-        let rest = if P > 3 { tiles::<S, F, 3, NEVER>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
-        let rest = if P > 2 { tiles::<S, F, 2, NEVER>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
-        tiles::<S, F, 1, NEVER>(s, call, rest..vectors, &finish, weights, arena);
+        let rest =
+            if P > 4 { tiles::<S, F, 4, NEVER, SOME>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
+        let rest =
+            if P > 3 { tiles::<S, F, 3, NEVER, SOME>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
+        let rest =
+            if P > 2 { tiles::<S, F, 2, NEVER, SOME>(s, call, rest..vectors, &finish, weights, arena) } else { rest };
+        tiles::<S, F, 1, NEVER, SOME>(s, call, rest..vectors, &finish, weights, arena);
         if F > MOST_WITH_PIXELS {
             return;
         }
         match tail {
             0 => {}
             1 if P >= TAIL_VECTORS => {
-                tile::<S, F, TAIL_VECTORS, PIXEL, NEVER>(s, call, vectors, &finish, weights, arena);
+                tile::<S, F, TAIL_VECTORS, PIXEL, NEVER, MAIN>(s, call, vectors, &finish, weights, arena);
             }
             // A vector that is left over comes before the pixel, and is in no panel: then the pixel is in none either.
             1 => match panels {
@@ -74,10 +77,10 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize>(
                 Panels::Read(at) if vectors.is_multiple_of(2) => {
                     panel_tile::<S, F, 2, PIXEL, false>(s, call, vectors, &finish, weights, (arena, at));
                 }
-                _ => tile::<S, F, 2, PIXEL, NEVER>(s, call, vectors, &finish, weights, arena),
+                _ => tile::<S, F, 2, PIXEL, NEVER, MAIN>(s, call, vectors, &finish, weights, arena),
             },
             _ if S::LANES < 16 => {}
-            _ => tile::<S, F, QUAD_VECTORS, QUAD, NEVER>(s, call, vectors, &finish, weights, arena),
+            _ => tile::<S, F, QUAD_VECTORS, QUAD, NEVER, SOME>(s, call, vectors, &finish, weights, arena),
         }
     }
 }
@@ -164,7 +167,7 @@ unsafe fn filters<S: Simd, const T: usize, const P: usize>(
 /// # Safety
 /// As for [`run`]; the run has these vectors.
 #[inline(always)]
-unsafe fn tiles<S: Simd, const F: usize, const P: usize, const NEXT: u8>(
+unsafe fn tiles<S: Simd, const F: usize, const P: usize, const NEXT: u8, const OFTEN: u8>(
     s: S,
     call: &Call,
     vectors: Range<usize>,
@@ -175,7 +178,7 @@ unsafe fn tiles<S: Simd, const F: usize, const P: usize, const NEXT: u8>(
     let end = vectors.start + vectors.len() / P * P;
     for first in (vectors.start..end).step_by(P) {
         // SAFETY: the caller's promise.
-        unsafe { tile::<S, F, P, NO_TAIL, NEXT>(s, call, first, finish, weights, arena) }
+        unsafe { tile::<S, F, P, NO_TAIL, NEXT, OFTEN>(s, call, first, finish, weights, arena) }
     }
     end
 }
@@ -223,13 +226,18 @@ unsafe fn panel_tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, co
         let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
         let panel = arena.add(panels as usize + first * S::LANES * taps.len());
         // Not at run time: sums of both ways in one place would be moved between registers, which takes a tile of 16 taps 7 % longer.
-        let sums = match PACK {
-            true => accumulate_packing::<S, F, P, TAIL>(s, taps, w, arena.add(begin), panel),
-            false => accumulate_from_panel::<S, F, P, TAIL>(s, taps.len(), w, panel),
+        let at = std::array::from_fn(|v| begin + v * S::LANES);
+        let tail = if PACK {
+            let sums = accumulate_packing::<S, F, P, TAIL>(s, taps, w, arena.add(begin), panel);
+            finish.store::<P, SOME>(sums.acc, at);
+            sums.pixels[0]
+        } else {
+            let sums = accumulate_from_panel::<S, F, P, TAIL>(s, taps.len(), w, panel);
+            finish.store::<P, MAIN>(sums.acc, at);
+            sums.pixels[0]
         };
-        finish.store::<P>(sums.acc, std::array::from_fn(|v| begin + v * S::LANES));
         if TAIL == PIXEL {
-            finish.store_tail(sums.pixels[0], begin + P * S::LANES);
+            finish.store_tail(tail, begin + P * S::LANES);
         }
     }
 }
@@ -239,7 +247,7 @@ unsafe fn panel_tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, co
 /// # Safety
 /// As for [`run`]; the run has these vectors, and the tail.
 #[inline(always)]
-unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, const NEXT: u8>(
+unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, const NEXT: u8, const OFTEN: u8>(
     s: S,
     call: &Call,
     first: usize,
@@ -259,7 +267,7 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const TAIL: u8, const NE
         let tail = arena.add(behind).cast_const();
         let sums =
             accumulate_with::<S, F, P, 1, TAIL, NEXT>(s, call.x.offsets(), w, (x, 1), (tail, call.asks_for_next));
-        finish.store::<P>(sums.acc, at);
+        finish.store::<P, OFTEN>(sums.acc, at);
         if TAIL == PIXEL {
             finish.store_tail(sums.pixels[0], behind);
         } else if pixels_of(TAIL) > 0 {

@@ -3,7 +3,7 @@
 use super::Call;
 use crate::{
     simd::Simd,
-    tile::{Finish, accumulate},
+    tile::{Finish, MAIN, RARE, SOME, accumulate},
 };
 
 /// Tiles of `F` filters by `P` vectors, which may lie in several rows; the last vectors one by one. `STRIDE` is the call's stride, or zero for any.
@@ -22,11 +22,18 @@ pub(super) unsafe fn run<S: Simd, const F: usize, const P: usize, const STRIDE: 
     // SAFETY: `Extents` covers as many vectors as are taken, in rows of at least one vector.
     unsafe {
         let finish = Finish::new(s, &call.y, &call.epilogue, weights, arena);
+        // Of any stride, loads take so long that it does not matter how sums are stored.
+        if STRIDE == 0 {
+            for _ in 0..vectors {
+                tile::<S, F, 1, 0, RARE>(s, call, &mut walk, &finish, weights, arena);
+            }
+            return;
+        }
         for _ in 0..vectors / P {
-            tile::<S, F, P, STRIDE>(s, call, &mut walk, &finish, weights, arena);
+            tile::<S, F, P, STRIDE, MAIN>(s, call, &mut walk, &finish, weights, arena);
         }
         for _ in 0..vectors % P {
-            tile::<S, F, 1, STRIDE>(s, call, &mut walk, &finish, weights, arena);
+            tile::<S, F, 1, STRIDE, SOME>(s, call, &mut walk, &finish, weights, arena);
         }
     }
 }
@@ -59,7 +66,7 @@ impl Walk<'_> {
 /// # Safety
 /// As for [`run`]; at least `P` vectors are left.
 #[inline(always)]
-unsafe fn tile<S: Simd, const F: usize, const P: usize, const STRIDE: usize>(
+unsafe fn tile<S: Simd, const F: usize, const P: usize, const STRIDE: usize, const OFTEN: u8>(
     s: S,
     call: &Call,
     walk: &mut Walk<'_>,
@@ -75,6 +82,7 @@ unsafe fn tile<S: Simd, const F: usize, const P: usize, const STRIDE: usize>(
             (x[v], y[v]) = (arena.add(at.0), at.1);
         }
         let w = (weights.add(call.weights as usize), weights.add(call.bias as usize));
-        finish.store::<P>(accumulate::<S, F, P, STRIDE>(s, call.x.offsets(), w, (x, call.stride)), y);
+        let sums = accumulate::<S, F, P, STRIDE>(s, call.x.offsets(), w, (x, call.stride));
+        finish.store::<P, OFTEN>(sums, y);
     }
 }
