@@ -285,11 +285,16 @@ fn the_bits_do_not_depend_on_tuning() {
 /// A group with tiles for panels beside one whose tiles are too small for them, but for those that a thread has.
 #[test]
 fn the_bits_do_not_depend_on_panels_of_uneven_groups() {
-    let (channels, filters) = ([16, 64], [12, 13]);
-    let weights: usize = channels.iter().zip(filters).map(|(c, f)| c * f).sum();
-    for stride in [1, 2] {
+    let channels = [16, 64];
+    // Tiles of six, and of twelve over whole vectors of sixteen pixels.
+    let sizes = [([12, 13], 14), ([24, 26], 16)];
+    let isas = Isa::ALL.into_iter().filter(|isa| isa.is_available());
+    for (isa, (filters, size), stride) in
+        isas.flat_map(|isa| sizes.map(|of| (isa, of))).flat_map(|(isa, of)| [1, 2].map(|stride| (isa, of, stride)))
+    {
+        let weights: usize = channels.iter().zip(filters).map(|(c, f)| c * f).sum();
         let conv = graph::Conv {
-            filters: 25,
+            filters: filters.iter().sum(),
             kernel: [1, 1],
             stride: [stride; 2],
             pad: [0; 4],
@@ -299,7 +304,7 @@ fn the_bits_do_not_depend_on_panels_of_uneven_groups() {
             weight: "weight".into(),
             bias: None,
         };
-        let shape = vec![1, 80, 14 * stride, 14 * stride];
+        let shape = vec![1, 80, size * stride, size * stride];
         let input = graph::Input { name: "x".into(), shape, range: Vec::new(), image: None };
         let node = graph::Node {
             name: "y".into(),
@@ -314,15 +319,17 @@ fn the_bits_do_not_depend_on_panels_of_uneven_groups() {
         let tensors = [("in", of(channels)), ("out", of(filters)), ("weight", weight)];
         let tensors = tensors.map(|(name, tensor)| (name.to_owned(), tensor)).into();
         let model = Model::new(&graph, &tensors).unwrap();
-        let rules = Plan::new(&model, &Options::default()).unwrap();
+        let options = Options { isa: Some(isa), ..Options::default() };
+        let rules = Plan::new(&model, &options).unwrap();
         let one = run(&rules);
         let tuning: Tuning = rules.tuning().to_string().replace("false", "true").parse().unwrap();
         for threads in 1..=4 {
             let threads = Threads::Count(NonZeroUsize::new(threads).unwrap());
             let tune = Tune::Given(tuning.clone());
-            let plan = Plan::new(&model, &Options { tune, threads: threads.clone(), ..Options::default() });
-            let plan = plan.unwrap_or_else(|error| panic!("stride {stride}, {threads:?}: {error}"));
-            assert!(one == run(&plan), "stride {stride}, {threads:?}");
+            let plan = Plan::new(&model, &Options { tune, threads: threads.clone(), ..options.clone() });
+            let plan =
+                plan.unwrap_or_else(|error| panic!("{isa:?}, {filters:?}, stride {stride}, {threads:?}: {error}"));
+            assert!(one == run(&plan), "{isa:?}, {filters:?}, stride {stride}, {threads:?}");
         }
     }
 }

@@ -16,9 +16,9 @@ const TAPS_AHEAD: usize = 8;
 /// Taps that a tile takes at once from a panel.
 const ROUND: usize = 4;
 
-/// Whether there is code for tiles whose inputs lie in panels: with AVX2 for those of five or six filters by two vectors.
+/// Whether there is code for tiles whose inputs lie in panels: those of two vectors, with AVX2 by five or six filters, with AVX-512 by nine to twelve.
 pub(crate) const fn has_panels(lanes: usize, filters: usize, vectors: usize) -> bool {
-    lanes == 8 && filters >= 5 && vectors == 2
+    vectors == 2 && filters >= if lanes < 16 { 5 } else { 9 }
 }
 
 /// With vectors of sixteen lanes only tiles of more taps than this ask for them: fewer taps are slower, by 3 to 5 % at 14x14 with 64 and 96, and the 147 of a stem, whose
@@ -254,8 +254,11 @@ pub(crate) unsafe fn accumulate_packing<S: Simd, const F: usize, const P: usize,
         for (i, &tap) in taps.iter().enumerate() {
             let tap = tap as usize;
             s.prefetch(w.wrapping_add(AHEAD));
-            ask::<S, 1>(s, x, *taps.get_unchecked((i + TAPS_AHEAD).min(taps.len() - 1)));
-            s.prefetch_to_second(behind.wrapping_add(tap));
+            let next = *taps.get_unchecked((i + TAPS_AHEAD).min(taps.len() - 1)) as usize;
+            for line in (0..P * S::LANES).step_by(ALIGN) {
+                s.prefetch(x.wrapping_add(next + line));
+                s.prefetch_to_second(behind.wrapping_add(tap + line));
+            }
             let mut inputs = [s.splat(0.0); P];
             for (v, input) in inputs.iter_mut().enumerate() {
                 *input = s.load(x.add(tap + v * S::LANES));

@@ -206,10 +206,14 @@ proptest! {
 }
 
 #[test]
-fn panels_are_for_five_and_six_filters_with_avx2() {
+fn panels_are_for_large_tiles_of_two_vectors() {
     each(pointwise::available(), |kernel| {
         for filters in 0..=MAX {
-            let expected = kernel.isa == Isa::Avx2 && [5, 6].contains(&filters);
+            let expected = match kernel.isa {
+                Isa::Avx512 => (9..=12).contains(&filters),
+                Isa::Avx2 => [5, 6].contains(&filters),
+                _ => false,
+            };
             assert_eq!(kernel.has_panels(filters), expected, "{}, {filters} filters", kernel.name);
         }
     });
@@ -218,33 +222,34 @@ fn panels_are_for_five_and_six_filters_with_avx2() {
 #[test]
 fn panels_are_part_of_what_calls_touch() {
     each(pointwise::available(), |kernel| {
-        if !kernel.has_panels(6) {
+        if !kernel.has_panels(kernel.max_filters()) {
             return;
         }
-        let pixels = 2 * kernel.isa.lanes();
-        let y: Vec<u32> = (0..6).map(|f| 1000 + f * 16).collect();
+        let (filters, pixels) = (kernel.max_filters() as u32, 2 * kernel.isa.lanes());
+        let y: Vec<u32> = (0..filters).map(|f| 1000 + f * pixels as u32).collect();
         let call = |panels, y: &[u32]| {
-            let x = (0..4).map(|tap| tap * 16).collect();
+            let x = (0..4).map(|tap| tap * pixels as u32).collect();
             let epilogue = Epilogue::default();
-            let spec = Spec { pixels, weights: 6, bias: 0, x, y, shift: 0, rows: None, panels, epilogue };
+            let spec = Spec { pixels, weights: filters, bias: 0, x, y, shift: 0, rows: None, panels, epilogue };
             Call::new(kernel, spec).unwrap().into()
         };
         let set = |calls| CallSet::new(calls);
-        let others: Vec<u32> = y.iter().map(|y| y + 200).collect();
+        let others: Vec<u32> = y.iter().map(|y| y + 500).collect();
         // Each place counts, though all have the same length.
         let reads = |places: [u32; 3]| {
             places.map(|at| call(Panels::Read(at), &y)).map(|call| set(vec![call]).unwrap().arena_end())
         };
-        assert_eq!(reads([2000, 3000, 4000]), [2064, 3064, 4064]);
+        let panel = 4 * pixels;
+        assert_eq!(reads([2000, 3000, 4000]), [2000 + panel, 3000 + panel, 4000 + panel]);
         let both = set(vec![call(Panels::Read(2000), &y), call(Panels::Read(3000), &others)]).unwrap();
-        assert_eq!(both.arena_end(), 3064);
+        assert_eq!(both.arena_end(), 3000 + panel);
         for overlapping in [
             vec![call(Panels::Pack(0), &y)],
             vec![call(Panels::Pack(990), &y)],
             vec![call(Panels::Read(990), &y)],
             vec![call(Panels::Pack(2000), &y), call(Panels::Read(2000), &others)],
             vec![call(Panels::Pack(2000), &y), call(Panels::Pack(2000), &others)],
-            vec![call(Panels::Read(3000), &y), call(Panels::Read(1190), &others)],
+            vec![call(Panels::Read(3000), &y), call(Panels::Read(1490), &others)],
         ] {
             assert!(set(overlapping).is_err());
         }

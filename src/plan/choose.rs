@@ -148,7 +148,7 @@ pub(super) const PANEL_FLOATS: usize = 32 << 10;
 /// Tiles of filters of a group for which its inputs can be copied into panels: one copies, the others read.
 pub(super) const FEWEST_SHARING: usize = 2;
 
-/// Tiles of filters of a group, and taps, from which that pays: the tile that copies takes 1.3 to 1.4 times as long, since on Zen 3 a store costs about as much as two
+/// Tiles of filters of a group, and taps, from which that pays: the tile that copies takes 1.3 to 1.4 times as long on Zen 3, where a store costs about as much as two
 /// multiply-adds. From the table `panels` of the benchmark `choices` there, AVX2, one group, time with panels / without, by filters. Neighbours of the machine slowed some
 /// rows at 28x28 and 56x56 down, which panels mind less.
 ///
@@ -168,7 +168,41 @@ pub(super) const FEWEST_SHARING: usize = 2;
 /// | 56x56 | 16 | 1.04 | 1.03 | 0.97 | 0.86 | 0.84 | 0.93 | 0.89 |
 /// | 56x56 | 48 | 1.20 | 0.97 | 0.88 | 0.84 | 0.83 | 0.94 | 0.90 |
 /// | 56x56 | 96 | 1.10 | 0.98 | 0.81 | 0.95 | 0.95 | 0.93 | 0.93 |
-pub(super) const FEWEST_PAYING: [usize; 2] = [8, 16];
+///
+/// With AVX-512, on an Intel Xeon of model 207 in a noisy hour (single entries are off by a fifth), where tiles of up to 64 taps ask for the inputs of the next:
+///
+/// | pixels | taps | 24 | 36 | 48 | 96 | 256 |
+/// |---|---|---|---|---|---|---|
+/// | 28x28 | 32 | 1.03 | 1.02 | 1.00 | 1.02 | 0.97 |
+/// | 28x28 | 48 | 1.06 | 1.06 | 1.00 | 1.01 | 0.95 |
+/// | 28x28 | 64 | 1.01 | 1.01 | 1.01 | 1.01 | 0.96 |
+/// | 28x28 | 80 | 0.92 | 0.92 | 0.89 | 0.86 | 0.89 |
+/// | 28x28 | 96 | 0.89 | 0.86 | 0.83 | 0.87 | 0.86 |
+/// | 28x28 | 128 | 0.89 | 0.99 | 0.85 | 0.80 | 0.74 |
+/// | 28x28 | 256 | 0.79 | 0.71 | 1.16 | 0.83 | 0.87 |
+/// | 56x56 | 32 | 1.08 | 1.05 | 1.05 | 1.00 | 0.85 |
+/// | 56x56 | 48 | 1.03 | 1.02 | 1.07 | 1.03 | 0.81 |
+/// | 56x56 | 64 | 0.99 | 0.99 | 0.94 | 0.91 | 1.17 |
+/// | 56x56 | 80 | 0.76 | 0.74 | 1.15 | 0.93 | 0.94 |
+/// | 56x56 | 96 | 0.80 | 0.94 | 0.65 | 0.75 | 0.76 |
+/// | 56x56 | 128 | 0.79 | 0.74 | 0.96 | 0.74 | 0.92 |
+/// | 56x56 | 256 | 0.83 | 0.91 | 0.87 | 1.05 | 0.91 |
+/// | 112x112 | 32 | 1.22 | 1.15 | 1.12 | 1.07 | 0.99 |
+/// | 112x112 | 48 | 1.20 | 0.95 | 0.95 | 0.74 | 0.99 |
+/// | 112x112 | 64 | 1.16 | 1.10 | 1.07 | 1.02 | 0.98 |
+/// | 112x112 | 80 | 0.79 | 0.77 | 0.81 | 0.82 | 0.87 |
+/// | 112x112 | 96 | 0.61 | 0.78 | 0.66 | 0.83 | 0.86 |
+/// | 112x112 | 128 | 0.70 | 0.74 | 0.78 | 0.81 | 0.85 |
+/// | 112x112 | 256 | 0.80 | 0.84 | 0.84 | 0.93 | 0.94 |
+pub(super) const fn fewest_paying(isa: Isa) -> [usize; 2] {
+    if isa.lanes() < 16 { [8, 16] } else { [FEWEST_SHARING, 65] }
+}
+
+/// Whether the products of Winograd's method find their inputs in panels, where the method's first step puts them. With AVX-512 they are as near in planes: 3x3 layers of
+/// ResNet50 take 1 to 5 % longer with panels at 56x56, 1 % at 28x28, 4 to 6 % at 14x14, on an Intel Xeon of model 207.
+pub(super) const fn winograd_has_panels(isa: Isa) -> bool {
+    isa.lanes() < 16
+}
 
 /// Pixels of a run of flat tiles before the next tile of filters takes its turn: all of them if there is one tile of filters; otherwise as many as keep the
 /// input of `taps` planes within `cached` floats.

@@ -38,7 +38,7 @@ pub(super) static KERNEL: Kernel = Kernel {
         tile::<11, 2>,
         tile::<12, 2>,
     ],
-    panels: false,
+    panels: true,
 };
 
 #[cfg(feature = "sweep")]

@@ -196,7 +196,7 @@ impl Lower<'_, '_> {
 }
 
 /// Pixels of a run over whole planes, in whole vectors.
-fn run_of([h, w]: [usize; 2], pitch: usize, lanes: usize) -> usize {
+pub(super) fn run_of([h, w]: [usize; 2], pitch: usize, lanes: usize) -> usize {
     ((h - 1) * pitch + w).next_multiple_of(lanes)
 }
 

@@ -103,7 +103,9 @@ impl Lower<'_, '_> {
         let floats = vectors * lanes;
         let base = self.places.scratch[&step.storage];
         let place = |planes: usize, vectors: usize| distance(planes * vectors * lanes);
-        let has_panels = channels > 0 && packed.tiles.iter().all(|tile| product.has_panels(tile.len()));
+        let has_panels = choose::winograd_has_panels(product.isa)
+            && channels > 0
+            && packed.tiles.iter().all(|tile| product.has_panels(tile.len()));
         let from = if has_panels {
             Between::panels(base as u32, place(channels, vectors.next_multiple_of(2)), channels, lanes)
         } else {
