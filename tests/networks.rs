@@ -282,6 +282,42 @@ fn the_bits_do_not_depend_on_tuning() {
     }
 }
 
+/// Shortcuts over 1x1 convolutions, whose terms are outputs of the network, too, if they are to be kept.
+fn shortcuts(groups: Groups, keeps: bool) -> Model {
+    let (mut b, x) = flgc_benches::Builder::new(5, 2, [3, 16, 16]);
+    let mut sums = vec![b.conv(&x, 24, 1, 1, Groups::Even(1))];
+    for _ in 0..3 {
+        let x = sums.last().expect("one at least").clone();
+        let y = b.conv(&x, 8, 1, 1, groups);
+        let y = b.relu(&y);
+        let y = b.conv(&y, 24, 1, 1, groups);
+        let y = b.add(&y, &x);
+        sums.push(b.relu(&y));
+    }
+    sums.reverse();
+    let outputs: Vec<_> = sums.iter().take(if keeps { sums.len() } else { 1 }).collect();
+    b.finish(&outputs)
+}
+
+#[test]
+fn sums_take_the_place_of_a_term_that_nothing_reads_later() {
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        for groups in [Groups::Even(1), Groups::Even(4), Groups::Learned(3)] {
+            let options = Options { isa: Some(isa), ..Options::default() };
+            let [one, all] =
+                [false, true].map(|keeps| Plan::new(&shortcuts(groups, keeps), &options).expect("a valid model"));
+            // A sum and its term in places of their own would be 48 planes of each image.
+            let apart = 2 * 48 * 16 * 16 * 4;
+            assert!(one.report().memory.arena < apart && apart < all.report().memory.arena, "{isa:?}, {groups:?}");
+            let mut outputs: Vec<Vec<f32>> =
+                all.outputs().iter().map(|port| vec![0.0; port.shape.iter().product()]).collect();
+            let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+            all.session().run_with(&[&input(&all)], &mut slices).expect("the right lengths");
+            assert!(outputs[0] == run(&one), "{isa:?}, {groups:?}");
+        }
+    }
+}
+
 /// A group with tiles for panels beside one whose tiles are too small for them, but for those that a thread has.
 #[test]
 fn the_bits_do_not_depend_on_panels_of_uneven_groups() {

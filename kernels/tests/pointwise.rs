@@ -205,6 +205,53 @@ proptest! {
     }
 }
 
+proptest! {
+    /// A residual may lie where the outputs go, and is then replaced by them.
+    #[test]
+    fn outputs_may_replace_the_residual(taps in 1usize..20, vectors in 1usize..9, tail in 0usize..3, shift in 0u32..20, first in activation(0), last in activation(0), panels: bool, seed: u64) {
+        each(pointwise::available(), |kernel| {
+            let whole = vectors * kernel.isa.lanes();
+            let pixels = [0, 1, 4].map(|pixels| whole + pixels).into_iter().nth(tail).filter(|&pixels| kernel.takes(pixels)).unwrap_or(whole);
+            for filters in 1..=kernel.filters_over(pixels) {
+                let mut random = Random(seed);
+                let plane = shift as usize + pixels + 3;
+                let at = (taps + 2 * filters) * plane;
+                let mut before = random.floats(at + pixels * taps);
+                let weights = weights(&random.floats(filters * (taps + 2) + 16));
+                let planes = |range: std::ops::Range<usize>| range.map(|i| (i * plane) as u32).collect::<Vec<_>>();
+                let (x, y, apart) = (Planes::from(planes(0..taps)), planes(taps..taps + filters), planes(taps + filters..taps + 2 * filters));
+                let (outputs, residuals) = (taps * plane..(taps + filters) * plane, (taps + filters) * plane..at);
+                before.copy_within(residuals, outputs.start);
+                let panels = if panels && kernel.has_panels(filters) { Panels::Pack(at as u32) } else { Panels::None };
+                let of = |residual: &[u32]| {
+                    let epilogue = Epilogue { first, residual: Some(residual.into()), last };
+                    let (bias, weights_at) = (filters as u32, 2 * filters as u32);
+                    let spec = Spec { pixels, weights: weights_at, bias, x: x.clone(), y: &y, shift, rows: None, panels, epilogue };
+                    run(Call::new(kernel, spec).unwrap(), &weights, &before)
+                };
+                assert_same_bits(&of(&y)[outputs.clone()], &of(&apart)[outputs.clone()], kernel.name);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_residual_elsewhere_in_the_outputs_is_refused() {
+    each(pointwise::available(), |kernel| {
+        let pixels = kernel.isa.lanes();
+        let set = |residual: [u32; 2]| {
+            let epilogue = Epilogue { residual: Some(residual[..].into()), ..Epilogue::default() };
+            let (x, y) = (vec![0].into(), &[100, 200][..]);
+            let spec = Spec { pixels, weights: 2, bias: 0, x, y, shift: 0, rows: None, panels: Panels::None, epilogue };
+            CallSet::new(vec![Call::new(kernel, spec).unwrap().into()])
+        };
+        assert!(set([100, 200]).is_ok());
+        for residual in [[200, 100], [100, 201], [100, 300]] {
+            assert!(set(residual).is_err());
+        }
+    });
+}
+
 #[test]
 fn panels_are_for_large_tiles_of_two_vectors() {
     each(pointwise::available(), |kernel| {

@@ -8,6 +8,7 @@ mod deal;
 mod error;
 mod fold;
 mod fuse;
+mod in_place;
 mod layout;
 mod lower;
 mod net;
@@ -205,6 +206,8 @@ impl Plan {
                 sizes[step.storage as usize] = run.parts.len() * scratch;
             }
         }
+        let apart = |index: usize| !together(index) && !deals.contains_key(&net.steps[index].storage);
+        let replaces = in_place::replace(&net, &live, &layouts, apart, (&mut sizes, &mut lifetimes));
         let winograds = winograd::winograds(&net, &live, &kernels);
         let mut owners = Vec::new();
         for (index, step) in net.steps.iter().enumerate() {
@@ -223,6 +226,7 @@ impl Plan {
         let (mut base, arena_len) = arena::place(&sizes, &lifetimes);
         let mut scratch = BTreeMap::new();
         scratch.extend(owners.into_iter().zip(base.split_off(net.storages.len())));
+        let base = replaces.iter().map(|&owner| base[owner as usize]).collect();
         if arena_len > u32::MAX as usize {
             let layer = net.steps.first().map_or("input", |step| &step.layer.name);
             return Err(check::limit(

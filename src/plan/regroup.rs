@@ -2,7 +2,7 @@
 //!
 //! A storage holds the planes that one layer writes; concat, split, slice, shuffle and the like only list planes of storages, so they leave
 //! no step behind. The order of a storage's planes is free: it is chosen so that the channels of each group of the layer that
-//! reads it lie side by side. Where readers want different orders the one with the most work has its way, and the others follow their lists.
+//! reads it lie side by side. Where readers want different orders the one with the most work has its way, or the sum that may replace it; the others follow their lists.
 
 use super::{
     net::{Act, Kind, Layer},
@@ -197,8 +197,12 @@ fn speak(step: &Step<'_>, slots: &[u32], storages: &[Dims], wishes: &mut [Option
     let channelwise = !matches!(step.layer.kind, Kind::Conv(_));
     let operands = step.inputs.iter().map(|input| (input.as_ref(), &keys)).take(if channelwise { 2 } else { 1 });
     let residual_keys = slots.to_vec();
-    let residual = step.residual.iter().map(|value| (value.as_ref(), &residual_keys));
-    for (value, keys) in operands.chain(residual) {
+    // Where nothing reads the residual later, the sum may take its place, if it has its order.
+    let is_last = |value: &Rc<Value>| value.storages().all(|storage| wishes[storage as usize].is_none());
+    let of_residual = if step.residual.as_ref().is_some_and(is_last) { u64::MAX } else { weight };
+    let operands = operands.map(|(value, keys)| (value, keys, weight));
+    let residual = step.residual.iter().map(|value| (value.as_ref(), &residual_keys, of_residual));
+    for (value, keys, weight) in operands.chain(residual) {
         let Content::Lanes(lanes) = &value.content else { continue };
         for (lane, &key) in lanes.iter().zip(keys) {
             let [_, c, ..] = storages[lane.storage as usize];

@@ -143,7 +143,7 @@ pub struct Spec<'a> {
     pub rows: Option<Rows>,
     /// Whether its tiles copy their inputs into panels, or read them from there.
     pub panels: Panels,
-    /// Applied to each output.
+    /// Applied to each output. The planes of the residual may be those of the outputs, which then replace it.
     pub epilogue: Epilogue,
 }
 
@@ -311,7 +311,10 @@ impl Run for Call {
             }
             None => extents.write(&self.y, begin, end)?,
         }
-        if let Some(residual) = &self.epilogue.residual {
+        // Each pixel of the residual is read right before its sum is written, which may be the same place.
+        if let Some(residual) = &self.epilogue.residual
+            && *residual.offsets() != *self.y
+        {
             extents.read(residual, begin, end)?;
         }
         // Pixels behind the last vector read weights and biases as vectors.

@@ -1,0 +1,66 @@
+//! Step 8, before places are given: sums that replace one of their terms.
+//!
+//! A convolution over whole planes reads each pixel of its residual right before it writes the sum there, so where nothing reads the residual later, both can have one
+//! place: what is written is near already, and a chain of blocks with shortcuts needs one place less. On an Intel Xeon of model 207 with AVX-512 the last layers of blocks of
+//! ResNet50-FLGC8 take 163 us instead of 271 at 56x56, 103 instead of 138 at 28x28, 95 instead of 102 at 14x14, the network 5 % less.
+
+use super::{
+    arena::Lifetime,
+    choose::{Method, method},
+    layout::Layout,
+    net::Kind,
+    prune::Live,
+    regroup::{Net, Step},
+    value::{Dims, StorageId},
+};
+
+/// Returns the storage at whose place each storage lies: itself, or, where its step replaces its residual, where that lies, whose lifetime then goes on, and whose size is
+/// that of the larger one; the other has no lifetime of its own. Steps of `apart` run by themselves, and over planes that nothing has dealt.
+pub(super) fn replace(
+    net: &Net<'_>,
+    live: &Live,
+    layouts: &[Layout],
+    apart: impl Fn(usize) -> bool,
+    (sizes, lifetimes): (&mut [usize], &mut [Option<Lifetime>]),
+) -> Vec<StorageId> {
+    let mut owners: Vec<StorageId> = (0..net.storages.len() as StorageId).collect();
+    for (index, step) in net.steps.iter().enumerate() {
+        let (new, Some(old)) = (step.storage as usize, replaced(step, &net.storages, live, layouts)) else { continue };
+        let owner = owners[old as usize] as usize;
+        let (Some(own), Some(life)) = (lifetimes[new], lifetimes[owner]) else { continue };
+        // What lies there now is the residual.
+        if !apart(index) || life.last != index {
+            continue;
+        }
+        owners[new] = owner as StorageId;
+        lifetimes[owner] = Some(Lifetime { last: own.last, ..life });
+        lifetimes[new] = None;
+        sizes[owner] = sizes[owner].max(sizes[new]);
+    }
+    owners
+}
+
+/// The storage of a step's residual, if all of its planes lie as those of the sums and the step reads nothing else of it.
+fn replaced(step: &Step<'_>, dims: &[Dims], live: &Live, layouts: &[Layout]) -> Option<StorageId> {
+    let Kind::Conv(conv) = &step.layer.kind else { return None };
+    let [_, _, h, w] = step.inputs[0].shape.nchw()?;
+    // Other methods write some pixels twice.
+    if !live.any(step.storage) || method(conv, [h, w]) != Method::Flat {
+        return None;
+    }
+    let lanes = step.residual.as_ref()?.lanes()?;
+    let old = lanes.first()?.storage;
+    let [from, to] = [old, step.storage].map(|storage| &layouts[storage as usize]);
+    let alike = |layout: &Layout| (layout.pitch, layout.lead, layout.stride, layout.planes);
+    let same_place = |(channel, lane): (usize, &super::value::Lane)| {
+        let slot = to.slots[channel];
+        slot == u32::MAX || lane.storage == old && from.slots[lane.channel as usize] == slot
+    };
+    let fits = alike(from) == alike(to)
+        && from.border.is_none()
+        && to.border.is_none()
+        && dims[old as usize] == dims[step.storage as usize]
+        && lanes.iter().enumerate().all(same_place)
+        && step.inputs.iter().all(|input| input.storages().all(|storage| storage != old));
+    fits.then_some(old)
+}
