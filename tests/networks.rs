@@ -306,6 +306,8 @@ fn sums_take_the_place_of_a_term_that_nothing_reads_later() {
             let options = Options { isa: Some(isa), ..Options::default() };
             let [one, all] =
                 [false, true].map(|keeps| Plan::new(&shortcuts(groups, keeps), &options).expect("a valid model"));
+            let threads = Threads::Count(NonZeroUsize::new(3).expect("not zero"));
+            let three = Plan::new(&shortcuts(groups, false), &Options { threads, ..options }).expect("a valid model");
             // A sum and its term in places of their own would be 48 planes of each image.
             let apart = 2 * 48 * 16 * 16 * 4;
             assert!(one.report().memory.arena < apart && apart < all.report().memory.arena, "{isa:?}, {groups:?}");
@@ -313,7 +315,42 @@ fn sums_take_the_place_of_a_term_that_nothing_reads_later() {
                 all.outputs().iter().map(|port| vec![0.0; port.shape.iter().product()]).collect();
             let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
             all.session().run_with(&[&input(&all)], &mut slices).expect("the right lengths");
-            assert!(outputs[0] == run(&one), "{isa:?}, {groups:?}");
+            assert!(outputs[0] == run(&one) && outputs[0] == run(&three), "{isa:?}, {groups:?}");
+        }
+    }
+}
+
+/// What lies between rows, and behind the last one, is nothing: where sums replace a term in place, it grows from run to run.
+#[test]
+fn what_lies_between_rows_never_reaches_an_output() {
+    for (k, isa) in [1, 3].into_iter().flat_map(|k| Isa::ALL.map(|isa| (k, isa))).filter(|(_, isa)| isa.is_available())
+    {
+        let (mut b, x) = flgc_benches::Builder::new(6, 2, [8, 13, 13]);
+        // A larger window has a border, which is between the rows of what lies alike.
+        let y = b.conv(&x, 6, 1, 1, Groups::Learned(2));
+        let y = b.relu(&y);
+        let y = b.conv(&y, 6, k, 1, Groups::Even(2));
+        let y = b.relu(&y);
+        let y = b.conv(&y, 8, 1, 1, Groups::Learned(2));
+        let y = b.add(&y, &x);
+        let z = b.depthwise(&y, 3, 2);
+        let z = b.conv(&z, 8, 3, 2, Groups::Even(1));
+        let pooled = b.global_average(&y);
+        let model = b.finish(&[&y, &z, &pooled]);
+        for threads in 1..=3 {
+            let threads = Threads::Count(NonZeroUsize::new(threads).expect("not zero"));
+            let options = Options { isa: Some(isa), threads, ..Options::default() };
+            let plan = Plan::new(&model, &options).expect("a valid model");
+            let mut session = plan.session();
+            let mut run = || {
+                let mut outputs: Vec<Vec<f32>> =
+                    plan.outputs().iter().map(|port| vec![0.0; port.shape.iter().product()]).collect();
+                let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+                session.run_with(&[&input(&plan)], &mut slices).expect("the right lengths");
+                outputs
+            };
+            let first = run();
+            assert!((0..300).all(|_| run() == first), "{isa:?}, {k}x{k}");
         }
     }
 }

@@ -394,8 +394,8 @@ impl CallSet {
     /// Checks the calls against each other. Cost: a sort of everything they touch.
     ///
     /// # Errors
-    /// [`CallError::Overlap`] if two calls write the same floats or one reads what another (or itself) writes; [`CallError::Reach`] if an access
-    /// would lie outside any arena.
+    /// [`CallError::Overlap`] if two calls write the same floats or one reads what another (or itself) writes, but for a residual that a pointwise call replaces;
+    /// [`CallError::Reach`] if an access would lie outside any arena.
     pub fn new(calls: Vec<Call>) -> Result<Self, CallError> {
         let mut extents = Extents::default();
         let mut cost = 0;

@@ -11,7 +11,7 @@ use super::{
     net::Kind,
     prune::Live,
     regroup::{Net, Step},
-    value::{Dims, StorageId},
+    value::{Dims, Lane, StorageId},
 };
 
 /// Returns the storage at whose place each storage lies: itself, or, where its step replaces its residual, where that lies, whose lifetime then goes on, and whose size is
@@ -40,27 +40,29 @@ pub(super) fn replace(
     owners
 }
 
-/// The storage of a step's residual, if all of its planes lie as those of the sums and the step reads nothing else of it.
-fn replaced(step: &Step<'_>, dims: &[Dims], live: &Live, layouts: &[Layout]) -> Option<StorageId> {
+/// The storage of a step's residual, if the step may replace it: a convolution over whole planes, since other methods write some pixels twice, that reads nothing else of it.
+pub(super) fn replaceable(step: &Step<'_>) -> Option<StorageId> {
     let Kind::Conv(conv) = &step.layer.kind else { return None };
     let [_, _, h, w] = step.inputs[0].shape.nchw()?;
-    // Other methods write some pixels twice.
-    if !live.any(step.storage) || method(conv, [h, w]) != Method::Flat {
-        return None;
-    }
-    let lanes = step.residual.as_ref()?.lanes()?;
-    let old = lanes.first()?.storage;
+    let old = step.residual.as_ref()?.lanes()?.first()?.storage;
+    let is_read = step.inputs.iter().any(|input| input.storages().any(|storage| storage == old));
+    (method(conv, [h, w]) == Method::Flat && !is_read).then_some(old)
+}
+
+/// The storage that a step replaces: one whose planes all lie as those of the sums.
+fn replaced(step: &Step<'_>, dims: &[Dims], live: &Live, layouts: &[Layout]) -> Option<StorageId> {
+    let old = replaceable(step)?;
     let [from, to] = [old, step.storage].map(|storage| &layouts[storage as usize]);
     let alike = |layout: &Layout| (layout.pitch, layout.lead, layout.stride, layout.planes);
-    let same_place = |(channel, lane): (usize, &super::value::Lane)| {
+    let same_place = |(channel, lane): (usize, &Lane)| {
         let slot = to.slots[channel];
         slot == u32::MAX || lane.storage == old && from.slots[lane.channel as usize] == slot
     };
-    let fits = alike(from) == alike(to)
+    let fits = live.any(step.storage)
+        && dims[old as usize] == dims[step.storage as usize]
+        && alike(from) == alike(to)
         && from.border.is_none()
         && to.border.is_none()
-        && dims[old as usize] == dims[step.storage as usize]
-        && lanes.iter().enumerate().all(same_place)
-        && step.inputs.iter().all(|input| input.storages().all(|storage| storage != old));
+        && step.residual.as_ref()?.lanes()?.iter().enumerate().all(same_place);
     fits.then_some(old)
 }

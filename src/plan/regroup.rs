@@ -5,6 +5,7 @@
 //! reads it lie side by side. Where readers want different orders the one with the most work has its way, or the sum that may replace it; the others follow their lists.
 
 use super::{
+    in_place::replaceable,
     net::{Act, Kind, Layer},
     order::sort_by_key,
     value::{self, Content, Dims, StorageId, Value},
@@ -197,9 +198,9 @@ fn speak(step: &Step<'_>, slots: &[u32], storages: &[Dims], wishes: &mut [Option
     let channelwise = !matches!(step.layer.kind, Kind::Conv(_));
     let operands = step.inputs.iter().map(|input| (input.as_ref(), &keys)).take(if channelwise { 2 } else { 1 });
     let residual_keys = slots.to_vec();
-    // Where nothing reads the residual later, the sum may take its place, if it has its order.
-    let is_last = |value: &Rc<Value>| value.storages().all(|storage| wishes[storage as usize].is_none());
-    let of_residual = if step.residual.as_ref().is_some_and(is_last) { u64::MAX } else { weight };
+    // Where no reader behind has spoken, the sum may take the residual's place, if it has its order.
+    let replaces = replaceable(step).is_some_and(|old| wishes[old as usize].is_none());
+    let of_residual = if replaces { u64::MAX } else { weight };
     let operands = operands.map(|(value, keys)| (value, keys, weight));
     let residual = step.residual.iter().map(|value| (value.as_ref(), &residual_keys, of_residual));
     for (value, keys, weight) in operands.chain(residual) {
