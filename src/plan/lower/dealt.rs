@@ -153,7 +153,8 @@ impl Lower<'_, '_> {
         let of_panels =
             |(panels, _): (&Panels, usize)| choose::block_pixels(exact, taps_len, tiles.len(), panels.cached);
         for pixels in blocks(exact, panels.map_or(exact, of_panels), kernel.isa.lanes()) {
-            debug_assert!(panels.is_none_or(|(panels, _)| pixels.len() * taps_len <= panels.floats));
+            let in_vectors = pixels.len().next_multiple_of(kernel.isa.lanes());
+            debug_assert!(panels.is_none_or(|(panels, _)| in_vectors * taps_len <= panels.floats));
             let call =
                 |tile: usize, panels| self.tile_of_pixels(step, &tiles[tile], &taps, block, (pixels.clone(), panels));
             sets_of_tiles(0..tiles.len(), panels.map(|(_, at)| at as u32), call, sets)?;

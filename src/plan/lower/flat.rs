@@ -116,7 +116,8 @@ fn in_parts(
         let part = ((before + cost / 2) * panels.parts / all.max(1)).min(panels.parts - 1);
         before += cost;
         let has_panels = unit.shares_panels(kernel, panels);
-        debug_assert!(!has_panels || unit.pixels.len() * unit.image.x.offsets().len() <= panels.floats);
+        let in_vectors = unit.pixels.len().next_multiple_of(kernel.isa.lanes());
+        debug_assert!(!has_panels || in_vectors * unit.image.x.offsets().len() <= panels.floats);
         let at = has_panels.then_some((at + part * panels.floats) as u32);
         sets_of_tiles(unit.tiles.clone(), at, |tile, panels| unit.call(kernel, tile, panels), &mut parts[part])?;
     }
