@@ -107,11 +107,13 @@ fn with_block(text: &str, floats: usize) -> String {
 /// A 1x1 convolution with its inputs copied into panels or not, by its taps and filters; each way with the block of its rule.
 pub(super) fn panels(isa: Isa, effort: Effort) {
     head(["layer", "groups", "taps", "filters of a group", "panels, us", "planes, us", "ratio", "by rule"]);
-    for (size, groups, taps, filters) in [14, 28, 56]
+    for (size, groups, taps, filters) in [14, 28, 56, 112]
         .into_iter()
         .flat_map(|size| [1, 4].map(|groups| (size, groups)))
-        .flat_map(|(size, groups)| [8, 16, 24, 48, 96, 192].map(|taps| (size, groups, taps)))
-        .flat_map(|(size, groups, taps)| [12, 24, 36, 48, 64, 96, 192].map(|filters| (size, groups, taps, filters)))
+        .flat_map(|(size, groups)| [8, 16, 24, 32, 48, 64, 80, 96, 128, 192, 256].map(|taps| (size, groups, taps)))
+        .flat_map(|(size, groups, taps)| {
+            [12, 24, 36, 48, 64, 96, 192, 256].map(|filters| (size, groups, taps, filters))
+        })
         .take(effort.shapes)
     {
         let (mut b, x) = Builder::new(1, 1, [taps * groups, size, size]);

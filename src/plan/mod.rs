@@ -207,7 +207,7 @@ impl Plan {
             }
         }
         let apart = |index: usize| !together(index) && !deals.contains_key(&net.steps[index].storage);
-        let replaces = in_place::replace(&net, &live, &layouts, apart, (&mut sizes, &mut lifetimes));
+        let at_place_of = in_place::replace(&net, &live, &layouts, apart, (&mut sizes, &mut lifetimes));
         let winograds = winograd::winograds(&net, &live, &kernels);
         let mut owners = Vec::new();
         for (index, step) in net.steps.iter().enumerate() {
@@ -226,7 +226,7 @@ impl Plan {
         let (mut base, arena_len) = arena::place(&sizes, &lifetimes);
         let mut scratch = BTreeMap::new();
         scratch.extend(owners.into_iter().zip(base.split_off(net.storages.len())));
-        let base = replaces.iter().map(|&owner| base[owner as usize]).collect();
+        let base = at_place_of.iter().map(|&storage| base[storage as usize]).collect();
         if arena_len > u32::MAX as usize {
             let layer = net.steps.first().map_or("input", |step| &step.layer.name);
             return Err(check::limit(
