@@ -49,6 +49,8 @@ fn convolutions(c: &mut Criterion<Operations>, isa: Isa) {
         [240, 28, 5, 1],
         [672, 14, 5, 1],
         [144, 56, 5, 2],
+        [96, 56, 7, 1],
+        [96, 56, 7, 2],
     ] {
         let kernel = kernel!(depthwise, isa);
         let shape = format!("{size}x{size} c{channels} {k}x{k} s{stride}");

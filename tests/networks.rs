@@ -282,6 +282,44 @@ fn the_bits_do_not_depend_on_tuning() {
     }
 }
 
+/// A convolution with stride over an input, of whose channels it reads so many; another layer reads the input, too, if it is `shared`.
+fn strided(channels: usize, shared: bool) -> Model {
+    let (mut b, x) = flgc_benches::Builder::new(7, 2, [4, 63, 90]);
+    let part = if channels < 4 { b.split(&x, channels).0 } else { x.clone() };
+    let y = b.conv(&part, 40, 3, 2, Groups::Learned(2));
+    let y = b.relu(&y);
+    let z = b.conv(&x, 8, 1, 1, Groups::Even(1));
+    if shared { b.finish(&[&y, &z]) } else { b.finish(&[&y]) }
+}
+
+#[test]
+fn an_input_that_only_blocks_of_a_convolution_read_is_not_copied() {
+    let bytes = 2 * 4 * 63 * 90 * 4;
+    let small = Some(Caches { l1: 4 << 10, l2: 8 << 10, last: 8 << 10 });
+    for (channels, shared) in [(4, false), (3, false), (4, true), (2, true)] {
+        let model = strided(channels, shared);
+        for isa in Isa::available() {
+            for threads in [1, 3] {
+                let threads = Threads::Count(NonZeroUsize::new(threads).unwrap());
+                let what = format!("{channels} channels, shared: {shared}, {isa}, {threads:?}");
+                let options = Options { isa: Some(isa), threads, caches: small, ..Options::default() };
+                let apart = Plan::new(&model, &Options { fuse: false, ..options.clone() }).unwrap();
+                let plan = Plan::new(&model, &options).unwrap();
+                let [copied, arena] = [&apart, &plan].map(|plan| plan.report().memory.arena);
+                assert_eq!(arena + bytes * 3 / 4 < copied, !shared, "{what}: {arena} bytes, {copied} with a copy");
+                // Wherever it lies.
+                let input: Vec<f32> = [vec![f32::NAN], input(&plan), vec![f32::NAN]].concat();
+                let input = &input[1..input.len() - 1];
+                let mut session = plan.session();
+                let expected = apart.session().run(input).unwrap().to_vec();
+                assert!(session.run(input).unwrap() == expected, "{what}");
+                let error = session.run(&input[1..]).unwrap_err().to_string();
+                assert!(error.contains("45359 floats, expected 45360"), "{error}");
+            }
+        }
+    }
+}
+
 /// Shortcuts over 1x1 convolutions, whose terms are outputs of the network, too, if they are to be kept.
 fn shortcuts(groups: Groups, keeps: bool) -> Model {
     let (mut b, x) = flgc_benches::Builder::new(5, 2, [3, 16, 16]);

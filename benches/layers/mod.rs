@@ -57,7 +57,7 @@ impl Layer {
 
     /// Runs it on this thread.
     pub fn run(&mut self) {
-        self.calls.run(&self.weights, &mut self.arena);
+        self.calls.run(&self.weights, &mut self.arena, &[]);
         black_box(&self.arena);
     }
 }

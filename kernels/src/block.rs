@@ -19,9 +19,11 @@ impl Block {
     /// A block of `len` floats, of which about the first `used` will be.
     fn new(len: usize, used: usize) -> io::Result<Self> {
         let bytes = len.checked_mul(size_of::<f32>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let huge = bytes >= HUGE_PAGE;
-        let slack = if huge { HUGE_PAGE } else { 0 };
-        let map = MmapMut::map_anon(bytes.checked_add(slack).ok_or(io::ErrorKind::OutOfMemory)?.max(1))?;
+        let huge = bytes >= HUGE_PAGE / 2;
+        // Whole pages, and room to align them.
+        let pages = |bytes: usize| bytes.checked_next_multiple_of(HUGE_PAGE)?.checked_add(HUGE_PAGE);
+        let room = if huge { pages(bytes) } else { Some(bytes.max(1)) };
+        let map = MmapMut::map_anon(room.ok_or(io::ErrorKind::OutOfMemory)?)?;
         let skip = if huge { map.as_ptr().align_offset(HUGE_PAGE) } else { 0 };
         #[cfg(target_os = "linux")]
         if huge {

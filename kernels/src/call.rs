@@ -62,6 +62,15 @@ pub enum CallError {
     },
 }
 
+/// What calls work on.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory<'a> {
+    pub(crate) weights: *const f32,
+    pub(crate) arena: *mut f32,
+    /// The caller's input.
+    pub(crate) input: &'a [f32],
+}
+
 /// Everything that a call touches, in floats.
 #[derive(Debug, Default)]
 pub(crate) struct Extents {
@@ -70,6 +79,8 @@ pub(crate) struct Extents {
     /// Lists that were already added, with the range around each offset: many calls share one.
     seen: BTreeSet<(*const u32, i64, i64)>,
     weights_end: u64,
+    /// The end of what is read of the caller's input.
+    input_end: usize,
 }
 
 /// What calls that run one after another touch, as seen from outside.
@@ -80,6 +91,7 @@ pub(crate) struct Touched {
     /// Each float once.
     writes: Vec<Range<u32>>,
     weights_end: u64,
+    input_end: usize,
 }
 
 impl Extents {
@@ -122,6 +134,11 @@ impl Extents {
         self.weights_end = self.weights_end.max(end);
     }
 
+    /// The caller's input is read up to `end`.
+    pub(crate) fn input(&mut self, end: usize) {
+        self.input_end = self.input_end.max(end);
+    }
+
     /// The end of everything that is touched.
     fn reach(&self) -> usize {
         self.reads.iter().chain(&self.writes).map(|r| r.end as usize).max().unwrap_or(0)
@@ -132,6 +149,7 @@ impl Extents {
         self.reads.extend_from_slice(&other.reads);
         self.writes.extend_from_slice(&other.writes);
         self.weights(other.weights_end);
+        self.input(other.input_end);
     }
 
     /// The same for calls that run one after another: each float that is written counts once, and reads of it not at all.
@@ -150,7 +168,7 @@ impl Extents {
                 reads.push(read);
             }
         }
-        Touched { reads, writes, weights_end: self.weights_end }
+        Touched { reads, writes, weights_end: self.weights_end, input_end: self.input_end }
     }
 
     /// Proves that nothing is written twice, and nothing read that is written; gives the end of everything that is touched.
@@ -201,8 +219,8 @@ pub(crate) trait Run {
     fn cost(&self) -> u64;
 
     /// # Safety
-    /// `weights` and `arena` hold everything that `extents` adds, and nobody else accesses what it adds as written, or writes what it adds as read.
-    unsafe fn run(&self, weights: *const f32, arena: *mut f32);
+    /// `memory` holds everything that `extents` adds, and nobody else accesses what it adds as written, or writes what it adds as read.
+    unsafe fn run(&self, memory: Memory<'_>);
 }
 
 /// A call of any family.
@@ -354,25 +372,25 @@ impl Call {
     /// # Safety
     /// As for [`Run::run`].
     #[inline]
-    unsafe fn run(&self, weights: *const f32, arena: *mut f32) {
+    unsafe fn run(&self, memory: Memory<'_>) {
         // SAFETY: the caller's promise.
         unsafe {
             match self {
-                Self::Depthwise(call) => call.run(weights, arena),
-                Self::Elementwise(call) => call.run(weights, arena),
-                Self::Expand(call) => call.run(weights, arena),
-                Self::Fill(call) => call.run(weights, arena),
-                Self::Gather(call) => call.run(weights, arena),
-                Self::Deal(call) => call.run(weights, arena),
-                Self::WinogradInput(call) => call.run(weights, arena),
-                Self::WinogradOutput(call) => call.run(weights, arena),
-                Self::Chain(call) => call.run(weights, arena),
-                Self::Pointwise(call) => call.run(weights, arena),
-                Self::Spatial(call) => call.run(weights, arena),
-                Self::Linear(call) => call.run(weights, arena),
-                Self::Softmax(call) => call.run(weights, arena),
-                Self::Pool(call) => call.run(weights, arena),
-                Self::Resize(call) => call.run(weights, arena),
+                Self::Depthwise(call) => call.run(memory),
+                Self::Elementwise(call) => call.run(memory),
+                Self::Expand(call) => call.run(memory),
+                Self::Fill(call) => call.run(memory),
+                Self::Gather(call) => call.run(memory),
+                Self::Deal(call) => call.run(memory),
+                Self::WinogradInput(call) => call.run(memory),
+                Self::WinogradOutput(call) => call.run(memory),
+                Self::Chain(call) => call.run(memory),
+                Self::Pointwise(call) => call.run(memory),
+                Self::Spatial(call) => call.run(memory),
+                Self::Linear(call) => call.run(memory),
+                Self::Softmax(call) => call.run(memory),
+                Self::Pool(call) => call.run(memory),
+                Self::Resize(call) => call.run(memory),
             }
         }
     }
@@ -388,6 +406,7 @@ pub struct CallSet {
     middles: Box<[u64]>,
     arena_end: usize,
     weights_end: usize,
+    input_end: usize,
 }
 
 impl CallSet {
@@ -407,7 +426,9 @@ impl CallSet {
             middles.push(begin + cost);
         }
         let weights_end = usize::try_from(extents.weights_end).unwrap_or(usize::MAX);
-        Ok(Self { calls: calls.into(), cost, middles: middles.into(), arena_end: extents.check()?, weights_end })
+        let input_end = extents.input_end;
+        let arena_end = extents.check()?;
+        Ok(Self { calls: calls.into(), cost, middles: middles.into(), arena_end, weights_end, input_end })
     }
 
     /// Adds everything that the calls touch.
@@ -432,29 +453,30 @@ impl CallSet {
         self.arena_end
     }
 
-    pub(crate) fn check(&self, weights: &Weights, arena: &Arena) {
+    pub(crate) fn check(&self, weights: &Weights, arena: &Arena, input: &[f32]) {
         assert!(self.arena_end <= arena.len(), "calls made for a larger arena");
         assert!(self.weights_end <= weights.len(), "calls made for other weights");
+        assert!(self.input_end <= input.len(), "calls made for a larger input");
     }
 
-    /// Runs all calls, in order, on this thread.
+    /// Runs all calls, in order, on this thread. `input` is what a [`deal`] reads that is not from the arena; empty if none does.
     ///
     /// # Panics
-    /// If the calls were made for a larger arena or other weights.
-    pub fn run(&self, weights: &Weights, arena: &mut Arena) {
-        self.check(weights, arena);
-        // SAFETY: both are large enough, and nobody else has the arena.
-        unsafe { self.run_unchecked(weights.as_slice().as_ptr(), arena.as_mut_ptr()) }
+    /// If the calls were made for a larger arena, other weights or a larger input.
+    pub fn run(&self, weights: &Weights, arena: &mut Arena, input: &[f32]) {
+        self.check(weights, arena, input);
+        // SAFETY: all are large enough, and nobody else has the arena.
+        unsafe { self.run_unchecked(Memory { weights: weights.as_slice().as_ptr(), arena: arena.as_mut_ptr(), input }) }
     }
 
     /// [`CallSet::run`] without its checks.
     ///
     /// # Safety
-    /// `weights` and `arena` hold everything that the calls touch, and nobody else accesses what they write, or writes what they read.
-    pub(crate) unsafe fn run_unchecked(&self, weights: *const f32, arena: *mut f32) {
+    /// `memory` holds everything that the calls touch, and nobody else accesses what they write, or writes what they read.
+    pub(crate) unsafe fn run_unchecked(&self, memory: Memory<'_>) {
         for call in &self.calls {
             // SAFETY: the caller's promise.
-            unsafe { call.run(weights, arena) }
+            unsafe { call.run(memory) }
         }
     }
 
@@ -475,10 +497,10 @@ impl CallSet {
     ///
     /// # Safety
     /// As for [`CallSet::run_unchecked`], of the calls of this part.
-    pub(crate) unsafe fn run_part(&self, [part, of]: [usize; 2], weights: *const f32, arena: *mut f32) {
+    pub(crate) unsafe fn run_part(&self, [part, of]: [usize; 2], memory: Memory<'_>) {
         for call in &self.calls[self.part(part, of)] {
             // SAFETY: the caller's promise.
-            unsafe { call.run(weights, arena) }
+            unsafe { call.run(memory) }
         }
     }
 }

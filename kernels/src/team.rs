@@ -5,7 +5,7 @@
 //! begun; when all parts are done the leader opens the next set. Nobody waits for a thread that has not begun a part: a helper that comes late, or never, costs
 //! no more than its help.
 
-use crate::{Arena, CallSet, Weights};
+use crate::{Arena, CallSet, Weights, call::Memory};
 use std::{
     hint::spin_loop,
     marker::PhantomData,
@@ -47,20 +47,21 @@ impl Team {
     /// [`CallSet::run`] for each set.
     ///
     /// # Panics
-    /// If a set was made for a larger arena or other weights.
+    /// If a set was made for a larger arena, other weights or a larger input.
     pub fn run<'a>(
         &'a mut self,
         sets: &'a [CallSet],
         weights: &'a Weights,
         arena: &'a mut Arena,
+        input: &'a [f32],
     ) -> (Leader<'a>, Helper<'a>) {
-        sets.iter().for_each(|set| set.check(weights, arena));
+        sets.iter().for_each(|set| set.check(weights, arena, input));
         *self.open.get_mut() = 0;
         for part in &mut self.parts {
             *part = Part::default();
         }
-        let (weights, arena) = (weights.as_slice().as_ptr(), arena.as_mut_ptr());
-        let run = Run { team: self, sets, weights, arena, of: PhantomData };
+        let memory = Memory { weights: weights.as_slice().as_ptr(), arena: arena.as_mut_ptr(), input };
+        let run = Run { team: self, sets, memory, of: PhantomData };
         (Leader(run), Helper(run))
     }
 }
@@ -69,8 +70,7 @@ impl Team {
 struct Run<'a> {
     team: &'a Team,
     sets: &'a [CallSet],
-    weights: *const f32,
-    arena: *mut f32,
+    memory: Memory<'a>,
     of: PhantomData<(&'a Weights, &'a mut Arena)>,
 }
 
@@ -86,9 +86,9 @@ impl Run<'_> {
         if parts[part].begun.fetch_max(number, Relaxed) >= number {
             return;
         }
-        // SAFETY: both blocks are large enough (`Team::run`), and no other thread touches what these calls write: a set's calls are independent and each part
+        // SAFETY: the memory is large enough (`Team::run`), and no other thread touches what these calls write: a set's calls are independent and each part
         // is begun once; while this one is not done, no later set is opened, and none was opened before the earlier ones were done.
-        unsafe { self.sets[index].run_part([part, parts.len()], self.weights, self.arena) }
+        unsafe { self.sets[index].run_part([part, parts.len()], self.memory) }
         parts[part].done.store(number, Release);
     }
 }
@@ -102,8 +102,8 @@ impl Leader<'_> {
         let Run { team, sets, .. } = self.0;
         for (index, set) in sets.iter().enumerate() {
             if set.calls().len() < 2 {
-                // SAFETY: both blocks are large enough (`Team::run`), and the others have nothing to do: no set is open in which a part is not done.
-                unsafe { set.run_unchecked(self.0.weights, self.0.arena) }
+                // SAFETY: the memory is large enough (`Team::run`), and the others have nothing to do: no set is open in which a part is not done.
+                unsafe { set.run_unchecked(self.0.memory) }
                 after(index);
                 continue;
             }

@@ -72,7 +72,7 @@ fn chains_use_their_scratch_memory_again_and_give_what_their_calls_give() {
     assert_eq!(set.arena_end(), 264);
     let mut arena = arena(&(0..300).map(|i| i as f32).collect::<Vec<_>>());
     let weights = weights(&[1.0; 17]);
-    set.run(&weights, &mut arena);
+    set.run(&weights, &mut arena, &[]);
     // Each call adds one: bias one, weight one.
     let expected: Vec<f32> = (0..64).map(|i| i as f32 + 2.0).collect();
     assert_eq!(&arena.as_slice()[200..264], expected);
@@ -105,14 +105,14 @@ fn accesses_out_of_reach_are_refused() {
 #[should_panic(expected = "larger arena")]
 fn a_smaller_arena_is_refused() {
     let set = CallSet::new(vec![call(&[0], 16, None)]).unwrap();
-    set.run(&weights(&[0.0; 32]), &mut Arena::new(31).unwrap());
+    set.run(&weights(&[0.0; 32]), &mut Arena::new(31).unwrap(), &[]);
 }
 
 #[test]
 #[should_panic(expected = "other weights")]
 fn fewer_weights_are_refused() {
     let set = CallSet::new(vec![call(&[0], 16, None)]).unwrap();
-    set.run(&weights(&[0.0; 16]), &mut Arena::new(32).unwrap());
+    set.run(&weights(&[0.0; 16]), &mut Arena::new(32).unwrap(), &[]);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_smaller_arena_is_refused_in_parts() {
 fn run_together(sets: &[CallSet], threads: usize, weights: &Weights, arena: &mut Arena) {
     let mut team = Team::new(threads);
     let mut done = Vec::new();
-    let (leader, helper) = team.run(sets, weights, arena);
+    let (leader, helper) = team.run(sets, weights, arena, &[]);
     std::thread::scope(|scope| {
         for part in 1..threads {
             scope.spawn(move || helper.help(part));
@@ -168,7 +168,7 @@ fn parts_do_not_change_bits() {
         let weights = weights(&random.floats(16 + inputs * kernel.max_filters()));
         let before = random.floats(planes * pixels);
         let mut serial = arena(&before);
-        set.run(&weights, &mut serial);
+        set.run(&weights, &mut serial, &[]);
         for parts in [1, 2, 3, 7, 100] {
             let mut parallel = arena(&before);
             run_together(std::slice::from_ref(&set), parts, &weights, &mut parallel);
@@ -197,14 +197,14 @@ fn a_team_runs_set_after_set_again_and_again() {
     let weights = weights(&[1.0; 17]);
     let before: Vec<f32> = (0..(2 * planes + 1) * 16).map(|i| (i / 16) as f32).collect();
     let mut serial = arena(&before);
-    sets.iter().for_each(|set| set.run(&weights, &mut serial));
+    sets.iter().for_each(|set| set.run(&weights, &mut serial, &[]));
     assert!(serial.as_slice()[..16].iter().all(|&x| x >= 200.0), "each set added one");
     for threads in [1, 2, 3, 5] {
         let mut team = Team::new(threads);
         // All helpers, those of some parts, none at all, several for one part.
         for helpers in [1..threads, 1..threads.min(2), 0..0, 0..threads] {
             let mut together = arena(&before);
-            let (leader, helper) = team.run(&sets, &weights, &mut together);
+            let (leader, helper) = team.run(&sets, &weights, &mut together, &[]);
             std::thread::scope(|scope| {
                 for part in helpers.clone() {
                     scope.spawn(move || helper.help(part));
@@ -226,14 +226,14 @@ fn helpers_go_when_the_leader_is_gone() {
     let weights = weights(&[1.0; 17]);
     let mut memory = arena(&[0.0; 11 * 16]);
     let mut team = Team::new(2);
-    let (leader, helper) = team.run(&sets, &weights, &mut memory);
+    let (leader, helper) = team.run(&sets, &weights, &mut memory, &[]);
     std::thread::scope(|scope| {
         scope.spawn(move || helper.help(1));
         let led = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| leader.run(|set| assert!(set < 2))));
         assert!(led.is_err());
     });
     // And the team can run again.
-    let (leader, _) = team.run(&sets, &weights, &mut memory);
+    let (leader, _) = team.run(&sets, &weights, &mut memory, &[]);
     let mut last = None;
     leader.run(|set| last = Some(set));
     assert_eq!(last, Some(sets.len() - 1));

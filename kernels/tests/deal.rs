@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use flgc_kernels::{
-    CallSet, Planes,
-    deal::{self, Call, Spec},
+    Arena, CallError, CallSet, Planes, Team, chain,
+    deal::{self, Call, Input, Source, Spec},
 };
 use proptest::prelude::*;
 
@@ -23,11 +23,12 @@ proptest! {
             let x: Planes = (0..planes).map(|_| random.below(50) as u32).collect::<Vec<_>>().into();
             let begin = 50 + (rows - 1) * x_step + width * stride + gaps.2;
             let before = random.floats(begin + planes * y_stride);
-            let spec = Spec { rows, columns, stride, x_step, y_pitch, y_stride, odd: None, x, y: begin as u32 };
-            let after = run(Call::new(kernel, spec.clone()).unwrap(), &weights(&[]), &before);
+            let source = Source::Arena { x: x.clone(), step: x_step, stride, odd: None };
+            let spec = Spec { rows, columns, y_pitch, y_stride, x: source, y: begin as u32 };
+            let after = run(Call::new(kernel, spec).unwrap(), &weights(&[]), &before);
 
             let mut touched = Vec::new();
-            for (plane, &x) in spec.x.offsets().iter().enumerate() {
+            for (plane, &x) in x.offsets().iter().enumerate() {
                 for row in 0..rows {
                     let to = begin + plane * y_stride + row * y_pitch;
                     let from = |column: usize| before[x as usize + row * x_step + column * stride];
@@ -54,11 +55,12 @@ proptest! {
             let x: Planes = (0..planes).map(|_| random.below(50) as u32).collect::<Vec<_>>().into();
             let begin = 51 + (rows - 1) * x_step + width * 2 + gaps.2;
             let before = random.floats(begin + odd + planes * y_stride + 1);
-            let both = Spec { rows, columns, stride: 2, x_step, y_pitch, y_stride, odd: Some(odd), x, y: begin as u32 };
-            let after = run(Call::new(kernel, both.clone()).unwrap(), &weights(&[]), &before);
+            let source = Source::Arena { x: x.clone(), step: x_step, stride: 2, odd: Some(odd) };
+            let both = Spec { rows, columns, y_pitch, y_stride, x: source, y: begin as u32 };
+            let after = run(Call::new(kernel, both).unwrap(), &weights(&[]), &before);
 
             let mut touched = Vec::new();
-            for (plane, &x) in both.x.offsets().iter().enumerate() {
+            for (plane, &x) in x.offsets().iter().enumerate() {
                 for (row, part) in (0..rows).flat_map(|row| [(row, 0), (row, 1)]) {
                     let to = begin + plane * y_stride + row * y_pitch + part * odd;
                     let from = |column: usize| before[x as usize + row * x_step + column * 2 + part];
@@ -70,6 +72,50 @@ proptest! {
             assert_untouched(&before, &after, touched.into_iter(), kernel.name);
         });
     }
+
+    #[test]
+    fn an_input_is_dealt_with_zeros_around_it(
+        planes in 0usize..4, rows in 1usize..6, columns in 1usize..50, size in (1usize..9, 1usize..90), from in (-9isize..12, -70isize..99), (step, phases) in (1usize..4).prop_flat_map(|step| (Just(step), 1..=step)), seed: u64,
+    ) {
+        each(deal::available(), |kernel| {
+            let mut random = Random(seed);
+            let ((height, width), (top, left)) = (size, from);
+            let vectors = columns.max(kernel.isa.lanes());
+            let (y_pitch, begin) = (columns + random.below(4), random.below(9));
+            let y_stride = (rows - 1) * y_pitch + vectors + random.below(4);
+            let odd = planes * y_stride;
+            // The last plane ends where the slice does, and the first one begins there.
+            let floats = random.floats((planes + 1) * height * width);
+            let mut order: Vec<usize> = (0..planes).map(|plane| (planes - plane) * height * width).collect();
+            if let Some(first) = order.last_mut() {
+                *first = 0;
+            }
+            let input = Input { planes: order.clone(), size: [height, width], from: [top, left], step, phases };
+            let spec = Spec { rows, columns, y_pitch, y_stride, x: Source::Input(input), y: begin as u32 };
+            let set = CallSet::new(vec![Call::new(kernel, spec).unwrap().into()]).unwrap();
+            let before = random.floats(begin + 2 * phases * odd + 1);
+            let mut arena = arena(&before);
+            set.run(&weights(&[]), &mut arena, &floats);
+            let after = arena.as_slice();
+
+            let mut touched = Vec::new();
+            for (plane, &x) in order.iter().enumerate() {
+                let kinds = (0..phases).flat_map(|phase| [(phase, 0), (phase, 1)]);
+                for (row, (phase, part)) in (0..rows).flat_map(|row| kinds.clone().map(move |kind| (row, kind))) {
+                    let to = begin + plane * y_stride + row * y_pitch + (2 * phase + part) * odd;
+                    let at = |row: isize, column: isize| {
+                        let inside = (0..height as isize).contains(&row) && (0..width as isize).contains(&column);
+                        if inside { floats[x + row as usize * width + column as usize] } else { 0.0 }
+                    };
+                    let from = |column: usize| at(top + (row * step + phase) as isize, left + (column * 2 + part) as isize);
+                    let expected: Vec<f32> = (0..columns).map(from).collect();
+                    assert_same_bits(&after[to..to + columns], &expected, kernel.name);
+                    touched.push(to..to + vectors);
+                }
+            }
+            assert_untouched(&before, after, touched.into_iter(), kernel.name);
+        });
+    }
 }
 
 #[test]
@@ -79,12 +125,9 @@ fn wrong_shapes_are_refused() {
         let spec = |rows, columns, stride, y_pitch, y_stride| Spec {
             rows,
             columns,
-            stride,
-            x_step: 100,
             y_pitch,
             y_stride,
-            odd: None,
-            x: vec![0, 7].into(),
+            x: Source::Arena { x: vec![0, 7].into(), step: 100, stride, odd: None },
             y: 2000,
         };
         let refused = |spec| Call::new(kernel, spec).is_err();
@@ -95,8 +138,10 @@ fn wrong_shapes_are_refused() {
         assert!(refused(spec(2, lanes, 2, lanes - 1, 2 * lanes)));
         assert!(refused(spec(2, lanes, 2, lanes, 2 * lanes - 1)));
         assert!(refused(spec(2, 1, 2, 1, lanes)), "a narrow row overruns");
-        let between =
-            |stride, y_pitch, odd| Spec { odd: Some(odd), ..spec(2, lanes, stride, y_pitch, y_pitch + 2 * lanes) };
+        let between = |stride, y_pitch, odd| Spec {
+            x: Source::Arena { x: vec![0, 7].into(), step: 100, stride, odd: Some(odd) },
+            ..spec(2, lanes, stride, y_pitch, y_pitch + 2 * lanes)
+        };
         assert!(!refused(between(2, lanes, 6 * lanes)));
         assert!(!refused(between(2, 2 * lanes, lanes)));
         assert!(refused(between(1, 2 * lanes, lanes)));
@@ -129,12 +174,9 @@ fn rows_move_within_their_planes() {
             let spec = Spec {
                 rows,
                 columns: lanes,
-                stride: 1,
-                x_step: lanes,
                 y_pitch: lanes,
                 y_stride: stride,
-                odd: None,
-                x: x.into(),
+                x: Source::Arena { x: x.into(), step: lanes, stride: 1, odd: None },
                 y: 0,
             };
             Call::new(kernel, spec).unwrap()
@@ -145,5 +187,68 @@ fn rows_move_within_their_planes() {
             assert_same_bits(&after[plane..plane + 2 * lanes], &before[from..from + 2 * lanes], kernel.name);
         }
         assert!(CallSet::new(vec![moved(2, 1).into()]).is_err(), "a row lands on one that is still to be moved");
+    });
+}
+
+/// A call of one plane of an input, sixteen rows of two vectors.
+fn of_input(kernel: &'static deal::Kernel, change: impl FnOnce(&mut Spec, &mut Input)) -> Result<Call, CallError> {
+    let lanes = kernel.isa.lanes();
+    let mut input = Input { planes: vec![5], size: [16, 2 * lanes], from: [0, 0], step: 2, phases: 2 };
+    let x = Source::Input(input.clone());
+    let mut spec = Spec { rows: 16, columns: lanes, y_pitch: lanes, y_stride: 16 * lanes, x, y: 0 };
+    change(&mut spec, &mut input);
+    Call::new(kernel, Spec { x: Source::Input(input), ..spec })
+}
+
+#[test]
+fn wrong_inputs_are_refused() {
+    each(deal::available(), |kernel| {
+        let refused = |change: &dyn Fn(&mut Spec, &mut Input)| of_input(kernel, change).is_err();
+        assert!(!refused(&|_, _| {}));
+        assert!(refused(&|_, input| input.size[0] = 0));
+        assert!(refused(&|_, input| input.size[1] = 0));
+        assert!(refused(&|_, input| input.phases = 0));
+        assert!(refused(&|_, input| input.phases = 3), "more than there are");
+        for huge in [1 << 31, 1 << 32, 1 << 62, usize::MAX] {
+            assert!(refused(&|_, input| input.size[0] = huge));
+            assert!(refused(&|_, input| input.size[1] = huge));
+            assert!(refused(&|_, input| input.step = huge));
+        }
+        let most = u32::MAX as usize / 4;
+        assert!(!refused(&|spec, _| spec.y_stride = most));
+        assert!(refused(&|spec, _| spec.y_stride = most + 1), "four of them");
+        for huge in [1 << 31, isize::MAX, isize::MIN] {
+            assert!(refused(&|_, input| input.from[0] = huge));
+            assert!(refused(&|_, input| input.from[1] = huge));
+        }
+        assert!(!refused(&|_, input| input.planes = vec![1 << 40]));
+        assert!(refused(&|_, input| input.planes = vec![usize::MAX - 3]));
+    });
+}
+
+#[test]
+fn smaller_inputs_are_refused() {
+    each(deal::available(), |kernel| {
+        let floats = vec![0.0; 5 + 16 * 2 * kernel.isa.lanes()];
+        let set = |wrap: bool| {
+            let call = of_input(kernel, |_, _| {}).unwrap().into();
+            let alone = CallSet::new(vec![call]).unwrap();
+            if wrap { CallSet::new(vec![chain::Call::new(vec![alone]).unwrap().into()]).unwrap() } else { alone }
+        };
+        for set in [set(false), set(true)] {
+            let run = |input: &[f32], team: bool| {
+                let (mut arena, weights) = (Arena::new(set.arena_end()).unwrap(), weights(&[]));
+                let run = || match team {
+                    false => set.run(&weights, &mut arena, input),
+                    true => drop(Team::new(2).run(std::slice::from_ref(&set), &weights, &mut arena, input)),
+                };
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_ok()
+            };
+            for team in [false, true] {
+                assert!(run(&floats, team));
+                assert!(!run(&floats[1..], team));
+                assert!(!run(&[], team));
+            }
+        }
     });
 }

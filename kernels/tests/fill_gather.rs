@@ -71,6 +71,6 @@ fn wrong_shapes_are_refused() {
     assert!(gather(vec![u32::MAX]).is_err(), "no arena is that large");
     let set = gather(vec![0, 7]).unwrap();
     let mut small = Arena::new(set.arena_end() - 1).unwrap();
-    let run = std::panic::AssertUnwindSafe(|| set.run(&weights(&[]), &mut small));
+    let run = std::panic::AssertUnwindSafe(|| set.run(&weights(&[]), &mut small, &[]));
     assert!(std::panic::catch_unwind(run).is_err());
 }

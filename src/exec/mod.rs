@@ -97,6 +97,7 @@ impl Session {
         for (binding, input) in plan.inputs.iter().zip(inputs) {
             binding.write(arena, input);
         }
+        let first = inputs.first().copied().unwrap_or_default();
         let mut steps = plan.steps.iter().peekable();
         let done = |set: usize| {
             while let Some(step) = steps.next_if(|step| step.end <= set + 1) {
@@ -105,18 +106,18 @@ impl Session {
         };
         match (&plan.pool, team) {
             (Some(pool), Some(team)) => {
-                let run = team.run(&plan.sets, &plan.weights, arena);
+                let run = team.run(&plan.sets, &plan.weights, arena, first);
                 pool.install(|| threads::run(run, 1..pool.current_num_threads(), plan.flush_denormals, done));
             }
-            _ if plan.flush_denormals => with_denormals_flushed(|| run(plan, arena, done)),
-            _ => run(plan, arena, done),
+            _ if plan.flush_denormals => with_denormals_flushed(|| run(plan, arena, first, done)),
+            _ => run(plan, arena, first, done),
         }
     }
 }
 
-fn run(plan: &Inner, arena: &mut Arena, mut done: impl FnMut(usize)) {
+fn run(plan: &Inner, arena: &mut Arena, input: &[f32], mut done: impl FnMut(usize)) {
     for (index, set) in plan.sets.iter().enumerate() {
-        set.run(&plan.weights, arena);
+        set.run(&plan.weights, arena, input);
         done(index);
     }
 }

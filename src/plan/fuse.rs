@@ -18,7 +18,7 @@ use super::{
     regroup::{Net, Step},
     scratch::{Scratch, Target, greatest_common_divisor},
     tune::{Tuning, Ways},
-    value::{StorageId, Value},
+    value::Value,
 };
 use flgc_kernels::{ALIGN, Activation};
 use std::ops::Range;
@@ -165,10 +165,7 @@ pub(super) fn runs(
 fn readers(net: &Net<'_>, live: &Live) -> Vec<usize> {
     let mut readers = vec![0; net.storages.len()];
     let mut read = |value: &Value| {
-        let mut storages: Vec<StorageId> = value.storages().collect();
-        storages.sort_unstable();
-        storages.dedup();
-        storages.iter().for_each(|&storage| readers[storage as usize] += 1);
+        value.storages().into_iter().for_each(|storage| readers[storage as usize] += 1);
     };
     for step in net.steps.iter().filter(|step| live.any(step.storage)) {
         step.operands().for_each(&mut read);
@@ -200,7 +197,7 @@ fn run(
     let feeds = |from: &Step<'_>, to: &Step<'_>| {
         readers[from.storage as usize] == 1
             && from.residual.is_none()
-            && to.inputs[0].storages().all(|storage| storage == from.storage)
+            && to.inputs[0].storages() == [from.storage]
             && layouts[from.storage as usize].border.is_none()
             && live.any(to.storage)
     };

@@ -45,7 +45,7 @@ pub(super) fn replaceable(step: &Step<'_>) -> Option<StorageId> {
     let Kind::Conv(conv) = &step.layer.kind else { return None };
     let [_, _, h, w] = step.inputs[0].shape.nchw()?;
     let old = step.residual.as_ref()?.lanes()?.first()?.storage;
-    let is_read = step.inputs.iter().any(|input| input.storages().any(|storage| storage == old));
+    let is_read = step.inputs.iter().any(|input| input.storages().contains(&old));
     (method(conv, [h, w]) == Method::Flat && !is_read).then_some(old)
 }
 

@@ -7,6 +7,7 @@
 
 use super::{
     choose::{Method, method},
+    direct,
     net::{Conv, Kind},
     prune::Live,
     regroup::{Net, Step},
@@ -58,6 +59,8 @@ pub(super) struct Places {
     pub(super) layouts: Vec<Layout>,
     /// Where each storage starts in the arena.
     pub(super) base: Vec<usize>,
+    /// Whether the first input has no place there, but is read where the caller has it.
+    pub(super) direct: bool,
     /// Where the scratch memory of a step starts in the arena, by what the step writes.
     pub(super) scratch: BTreeMap<StorageId, usize>,
 }
@@ -67,6 +70,17 @@ impl Places {
     pub(super) fn plane(&self, lane: Lane, image: usize) -> u32 {
         let storage = lane.storage as usize;
         (self.base[storage] + self.layouts[storage].plane(image, lane.channel)) as u32
+    }
+
+    /// Whether a value is a part of an input that is read where the caller has it.
+    pub(super) fn is_direct(&self, value: &Value) -> bool {
+        self.direct && value.first_storage() == Some(direct::INPUT)
+    }
+
+    /// The float of the caller's input with which a plane begins.
+    pub(super) fn plane_of_input(&self, lane: Lane, image: usize) -> usize {
+        let [_, c, h, w] = self.dims[lane.storage as usize];
+        (image * c + lane.channel as usize) * h * w
     }
 
     /// The address of one element.
@@ -211,7 +225,7 @@ fn collect(step: &Step<'_>, dims: &[Dims], may_move: bool, needs: &mut [Needs], 
             Method::Depthwise | Method::Winograd => {}
             method @ (Method::Flat | Method::Rows) => {
                 if method == Method::Flat && !(may_move && moves_rows(step, conv)) {
-                    classes.join_all(step.inputs[0].storages().chain([output]));
+                    classes.join_all(step.inputs[0].storages().into_iter().chain([output]));
                 }
                 for storage in step.inputs[0].storages() {
                     let need = &mut needs[storage as usize];
@@ -241,7 +255,7 @@ fn collect(step: &Step<'_>, dims: &[Dims], may_move: bool, needs: &mut [Needs], 
     }
     if by_planes {
         if let Some(residual) = &step.residual {
-            classes.join_all(residual.storages().chain([output]));
+            classes.join_all(residual.storages().into_iter().chain([output]));
         }
         let scalars = matches!(step.layer.kind, Kind::Multiply | Kind::Add);
         let single = |value: &&Value| scalars && value.shape.nchw().is_some_and(|[.., h, w]| h * w == 1);
@@ -279,7 +293,7 @@ impl Classes {
         root
     }
 
-    fn join_all(&mut self, storages: impl Iterator<Item = StorageId>) {
+    fn join_all(&mut self, storages: impl IntoIterator<Item = StorageId>) {
         let mut first = None;
         for storage in storages {
             let root = self.of(storage);

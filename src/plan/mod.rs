@@ -5,6 +5,7 @@ mod cache;
 mod check;
 mod choose;
 mod deal;
+mod direct;
 mod error;
 mod fold;
 mod fuse;
@@ -140,7 +141,7 @@ pub(crate) struct Step {
     pub(crate) end: usize,
 }
 
-/// Where the elements of an input or output lie in the arena: runs of `(start, length)`, in order.
+/// Where the elements of an input or output lie in the arena: runs of `(start, length)`, in order; none for an input that is read where the caller has it.
 pub(crate) struct Binding {
     pub(crate) runs: Box<[(u32, u32)]>,
     pub(crate) len: usize,
@@ -200,6 +201,10 @@ impl Plan {
         );
         let mut lifetimes = arena::lifetimes(&net, &live);
         arena::join(&mut lifetimes, runs.iter().map(fuse::Run::steps));
+        let direct = direct::is_direct(&net, &live, &runs, &deals);
+        if direct {
+            lifetimes[direct::INPUT as usize] = None;
+        }
         let mut sizes: Vec<usize> = layouts.iter().map(|layout| layout.len).collect();
         for run in &runs {
             for (step, scratch) in net.steps[run.steps()].iter().zip(run.scratch()) {
@@ -237,7 +242,7 @@ impl Plan {
                 "memory_limit",
             ));
         }
-        let places = Places { dims: net.storages.clone(), layouts, base, scratch };
+        let places = Places { dims: net.storages.clone(), layouts, base, direct, scratch };
         let weights = WeightsBuilder::expecting(usize::try_from(weights).unwrap_or(usize::MAX));
         let mut lower = Lower {
             net: &net,
@@ -257,8 +262,8 @@ impl Plan {
         let weights = weights.finish();
         let weights = weights.map_err(|source| PlanError::Memory { what: "weights", bytes: 0, source })?;
         let binding = |value: &value::Value| {
-            let runs = places.runs(value).into_boxed_slice();
-            Binding { len: runs.iter().map(|&(_, len)| len as usize).sum(), runs }
+            let runs = if places.is_direct(value) { Vec::new() } else { places.runs(value) };
+            Binding { len: value.shape.elements(), runs: runs.into() }
         };
         let memory = Memory {
             weights: weights.len() as u64 * 4,
@@ -391,7 +396,7 @@ fn lower_all(lower: &mut Lower<'_, '_>, runs: &[fuse::Run]) -> Result<(Vec<Layer
     };
     let mut steps = Vec::new();
     let mut reports = Vec::new();
-    for storage in 0..lower.net.inputs as u32 {
+    for storage in u32::from(lower.places.direct)..lower.net.inputs as u32 {
         steps.extend(lower.border(storage).map_err(at("input"))?.map(|set| (None, vec![set])));
     }
     let mut runs = runs.iter().peekable();

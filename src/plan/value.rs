@@ -93,15 +93,19 @@ impl Value {
         }
     }
 
-    /// The storages it reads, each at least once: once for neighbours of one storage.
-    pub(super) fn storages(&self) -> impl Iterator<Item = StorageId> + '_ {
-        let (lanes, elements): (&[Lane], &[Element]) = match &self.content {
-            Content::Lanes(lanes) => (lanes, &[]),
-            Content::Elements(elements) => (&[], elements),
+    /// The storages it reads, each once.
+    pub(super) fn storages(&self) -> Vec<StorageId> {
+        let mut storages = Vec::new();
+        let mut add = |storage| {
+            if !storages.contains(&storage) {
+                storages.push(storage);
+            }
         };
-        let of_lanes = lanes.chunk_by(|a, b| a.storage == b.storage).map(|run| run[0].storage);
-        let of_elements = elements.chunk_by(|a, b| a.storage == b.storage).map(|run| run[0].storage);
-        of_lanes.chain(of_elements)
+        match &self.content {
+            Content::Lanes(lanes) => lanes.iter().for_each(|lane| add(lane.storage)),
+            Content::Elements(elements) => elements.iter().for_each(|element| add(element.storage)),
+        }
+        storages
     }
 }
 

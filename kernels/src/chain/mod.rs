@@ -1,7 +1,7 @@
 //! Sets of calls that run one after another as a single call: layers fused into bands of rows, whose intermediate planes live in scratch memory that each
 //! band uses anew.
 
-use crate::call::{CallError, CallSet, Extents, Run, Touched};
+use crate::call::{CallError, CallSet, Extents, Memory, Run, Touched};
 
 /// One call: sets that were proven one by one, and what they touch together.
 #[derive(Debug)]
@@ -42,10 +42,10 @@ impl Run for Call {
         self.cost
     }
 
-    unsafe fn run(&self, weights: *const f32, arena: *mut f32) {
+    unsafe fn run(&self, memory: Memory<'_>) {
         for set in &self.sets {
             // SAFETY: the caller's promise covers what all sets touch together, and they run one after another.
-            unsafe { set.run_unchecked(weights, arena) }
+            unsafe { set.run_unchecked(memory) }
         }
     }
 }

@@ -20,7 +20,7 @@ mod seven;
 
 use crate::{
     Epilogue, Image, Isa, Planes, Window,
-    call::{CallError, Extents, Run},
+    call::{CallError, Extents, Memory, Run},
 };
 
 pub(crate) use body::load_row;
@@ -189,7 +189,7 @@ impl Run for Call {
         (self.y.len() * self.output.height * self.output.width) as u64 * (k_h as u64 * k_w as u64 + 2)
     }
 
-    unsafe fn run(&self, weights: *const f32, arena: *mut f32) {
+    unsafe fn run(&self, Memory { weights, arena, .. }: Memory<'_>) {
         // SAFETY: the caller's promise; the kernel came from `available`, so this CPU has its features.
         unsafe { (self.entry)(self, weights, arena) }
     }

@@ -12,7 +12,7 @@ pub mod reference;
 
 use crate::{
     Activation, Isa, Planes,
-    call::{CallError, Extents, Run},
+    call::{CallError, Extents, Memory, Run},
 };
 
 type Entry = unsafe fn(&Call, *const f32, *mut f32);
@@ -151,7 +151,7 @@ impl Run for Call {
         4 * (self.pixels * self.y.len()) as u64
     }
 
-    unsafe fn run(&self, weights: *const f32, arena: *mut f32) {
+    unsafe fn run(&self, Memory { weights, arena, .. }: Memory<'_>) {
         let entry = if self.pixels == 1 { self.kernel.single } else { self.kernel.vectors };
         // SAFETY: the caller's promise; the kernel came from `available`, so this CPU has its features.
         unsafe { entry(self, weights, arena) }

@@ -3,7 +3,7 @@
 //! Rows share their border: the zero columns between the end of one row and the start of the next serve both. The layer that writes a plane runs this
 //! afterwards, since whole-plane kernels leave junk between the rows.
 
-use crate::call::{CallError, Extents, Run};
+use crate::call::{CallError, Extents, Memory, Run};
 
 /// The name of the only variant: it is bound by stores.
 pub const NAME: &str = "f32-fill-portable";
@@ -71,7 +71,7 @@ impl Run for Call {
         (self.y.len() * border) as u64
     }
 
-    unsafe fn run(&self, _weights: *const f32, arena: *mut f32) {
+    unsafe fn run(&self, Memory { arena, .. }: Memory<'_>) {
         let zero = |at: usize, count: usize| {
             // SAFETY: every run lies within what `extents` adds as written, which is this call's alone.
             unsafe { arena.add(at).write_bytes(0, count) }

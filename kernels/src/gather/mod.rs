@@ -2,7 +2,7 @@
 
 use crate::{
     Planes,
-    call::{CallError, Extents, Run},
+    call::{CallError, Extents, Memory, Run},
 };
 
 /// The name of the only variant: it is bound by loads.
@@ -43,7 +43,7 @@ impl Run for Call {
         4 * self.x.offsets().len() as u64
     }
 
-    unsafe fn run(&self, _weights: *const f32, arena: *mut f32) {
+    unsafe fn run(&self, Memory { arena, .. }: Memory<'_>) {
         for (i, &x) in self.x.offsets().iter().enumerate() {
             // SAFETY: both places are covered by `extents`.
             unsafe { *arena.add(self.y as usize + i) = *arena.add(x as usize) }

@@ -17,7 +17,7 @@ mod sweep;
 
 use crate::{
     Epilogue, Isa, Planes,
-    call::{CallError, Extents, Run},
+    call::{CallError, Extents, Memory, Run},
     tile,
 };
 use std::ops::{Range, RangeInclusive};
@@ -333,7 +333,7 @@ impl Run for Call {
         (self.pixels * self.y.len() * (self.x.offsets().len() + 2)) as u64
     }
 
-    unsafe fn run(&self, weights: *const f32, arena: *mut f32) {
+    unsafe fn run(&self, Memory { weights, arena, .. }: Memory<'_>) {
         // SAFETY: the caller's promise; the kernel came from `available`, so this CPU has its features.
         unsafe { (self.entry)(self, weights, arena) }
     }

@@ -15,7 +15,7 @@ pub mod reference;
 
 use crate::{
     Isa, Planes,
-    call::{CallError, Extents, Run},
+    call::{CallError, Extents, Memory, Run},
     window::{Image, Window},
 };
 
@@ -160,7 +160,7 @@ impl Run for Call {
         (pixels * self.y.len()) as u64
     }
 
-    unsafe fn run(&self, _weights: *const f32, arena: *mut f32) {
+    unsafe fn run(&self, Memory { arena, .. }: Memory<'_>) {
         let entry = if self.windows.is_some() { self.kernel.windows } else { self.kernel.global };
         // SAFETY: the caller's promise; the kernel came from `available`, so this CPU has its features.
         unsafe { entry(self, arena) }

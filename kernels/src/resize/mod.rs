@@ -13,7 +13,7 @@ pub mod reference;
 
 use crate::{
     Isa, Planes,
-    call::{CallError, Extents, Run},
+    call::{CallError, Extents, Memory, Run},
 };
 pub use axis::{Axis, Coordinates, Rounding};
 use std::{ops::Range, sync::Arc};
@@ -148,7 +148,7 @@ impl Run for Call {
         4 * (self.rows.len() * self.columns.len() * self.y.len()) as u64
     }
 
-    unsafe fn run(&self, weights: *const f32, arena: *mut f32) {
+    unsafe fn run(&self, Memory { weights, arena, .. }: Memory<'_>) {
         // SAFETY: the caller's promise; the kernel came from `available`, so this CPU has its features.
         unsafe { (self.kernel.entry)(self, weights, arena) }
     }

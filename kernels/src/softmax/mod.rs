@@ -12,7 +12,7 @@ pub mod reference;
 
 use crate::{
     Isa, Planes,
-    call::{CallError, Extents, Run},
+    call::{CallError, Extents, Memory, Run},
 };
 
 type Entry = unsafe fn(&Call, *const f32, *mut f32);
@@ -108,7 +108,7 @@ impl Run for Call {
         32 * (self.pixels * self.y.len()) as u64
     }
 
-    unsafe fn run(&self, weights: *const f32, arena: *mut f32) {
+    unsafe fn run(&self, Memory { weights, arena, .. }: Memory<'_>) {
         // SAFETY: the caller's promise; the kernel came from `available`, so this CPU has its features.
         unsafe { (self.entry)(self, weights, arena) }
     }

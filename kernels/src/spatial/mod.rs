@@ -18,7 +18,7 @@ pub mod reference;
 
 use crate::{
     Epilogue, Isa, Planes,
-    call::{CallError, Extents, Run},
+    call::{CallError, Extents, Memory, Run},
 };
 
 type Entry = unsafe fn(&Call, *const f32, *mut f32);
@@ -163,7 +163,7 @@ impl Run for Call {
         (pixels * self.y.len() * (self.x.offsets().len() + 2)) as u64
     }
 
-    unsafe fn run(&self, weights: *const f32, arena: *mut f32) {
+    unsafe fn run(&self, Memory { weights, arena, .. }: Memory<'_>) {
         // SAFETY: the caller's promise; the kernel came from `available`, so this CPU has its features.
         unsafe { (self.entry)(self, weights, arena) }
     }

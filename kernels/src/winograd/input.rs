@@ -3,7 +3,7 @@
 use super::{Between, Kernel, PLACES, SEGMENTS, Segments};
 use crate::{
     Image, Planes,
-    call::{CallError, Extents, Run},
+    call::{CallError, Extents, Memory, Run},
 };
 use std::ops::Range;
 
@@ -80,7 +80,7 @@ impl Run for Call {
         (self.x.offsets().len() * tiles * PLACES * 4) as u64
     }
 
-    unsafe fn run(&self, _weights: *const f32, arena: *mut f32) {
+    unsafe fn run(&self, Memory { arena, .. }: Memory<'_>) {
         // SAFETY: the caller's promise; the kernel came from `available`, so this CPU has its features.
         unsafe { (self.kernel.input)(self, arena) }
     }

@@ -3,7 +3,7 @@
 use super::{Between, Kernel, PLACES, SEGMENTS, Segments};
 use crate::{
     Epilogue, Image, Planes,
-    call::{CallError, Extents, Run},
+    call::{CallError, Extents, Memory, Run},
 };
 use std::ops::Range;
 
@@ -100,7 +100,7 @@ impl Run for Call {
         (self.y.len() * tiles * PLACES * 4) as u64
     }
 
-    unsafe fn run(&self, weights: *const f32, arena: *mut f32) {
+    unsafe fn run(&self, Memory { weights, arena, .. }: Memory<'_>) {
         // SAFETY: the caller's promise; the kernel came from `available`, so this CPU has its features.
         unsafe { (self.kernel.output)(self, weights, arena) }
     }

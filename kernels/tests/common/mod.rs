@@ -78,7 +78,7 @@ pub(crate) fn arena(values: &[f32]) -> Arena {
 pub(crate) fn run(call: impl Into<Call>, weights: &Weights, before: &[f32]) -> Vec<f32> {
     let set = CallSet::new(vec![call.into()]).unwrap();
     let mut arena = arena(before);
-    set.run(weights, &mut arena);
+    set.run(weights, &mut arena, &[]);
     arena.as_slice().to_vec()
 }
 

@@ -125,11 +125,10 @@ impl Lower<'_, '_> {
         block: &Block<'_>,
         sets: &mut Vec<CallSet>,
     ) -> Result<(), CallError> {
-        let Block { deal, base, image, .. } = *block;
+        let Block { deal, base, .. } = *block;
         let channels = group.members.channels.len();
         let phases = Phases::of(conv);
-        let from = self.taps(step, conv, group.group, &group.members, image);
-        let mut taps = Vec::with_capacity(from.offsets().len());
+        let mut taps = Vec::with_capacity(channels * conv.taps());
         for c in 0..channels {
             for (i, j) in (0..conv.kernel[0]).flat_map(|i| (0..conv.kernel[1]).map(move |j| (i, j))) {
                 let (phase, at) = phases.tap([i, j], deal.pitch);
@@ -138,7 +137,7 @@ impl Lower<'_, '_> {
         }
         let taps = Planes::from(taps);
         if channels > 0 {
-            sets.push(self.deal_block(step, conv, &from, block)?);
+            sets.push(self.deal_block(step, conv, group, block)?);
         }
         if !deal.flat {
             let tile = |packed: &Packed| self.tile_of_rows(step, packed, &taps, block);
@@ -162,43 +161,70 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
-    /// The dealt planes of a block: phase after phase, channel after channel. `from` are the taps of the first output row.
+    /// The dealt planes of a block: phase after phase, channel after channel.
     fn deal_block(
         &self,
         step: &Step<'_>,
         conv: &Conv<'_>,
-        from: &Planes,
+        group: &Dealt<'_>,
         block: &Block<'_>,
     ) -> Result<CallSet, CallError> {
         let Block { deal, base, rows, .. } = block;
         let [_, _, _, columns] = step.output.shape.nchw().unwrap_or([1; 4]);
-        let x_step = conv.stride[0] * self.places.pitch(&step.inputs[0]);
-        let phases = Phases::of(conv);
+        let (phases, planes) = (Phases::of(conv), group.members.channels.len());
         let mut calls = Vec::with_capacity(phases.count[0] * phases.count[1]);
-        for a in 0..phases.count[0] {
+        // Of an input all phases of rows at once, as they lie in memory.
+        let is_direct = self.places.is_direct(&step.inputs[0]);
+        for a in 0..if is_direct { 1 } else { phases.count[0] } {
             // With a stride of two, both phases of columns at once.
-            let both = (conv.stride[1], phases.count[1]) == (2, 2);
+            let both = phases.are_pairs();
             for b in 0..if both { 1 } else { phases.count[1] } {
-                // The first tap of a phase is the one of its own number.
-                let first = from.offsets().iter().skip(a * conv.kernel[1] + b).step_by(conv.taps());
-                let x: Vec<u32> = first.map(|&offset| offset + (rows.start * x_step) as u32).collect();
                 let phase = a * phases.count[1] + b;
                 let [more_rows, more_columns] = phases.more([a, b]);
                 let spec = deal::Spec {
                     rows: rows.len() + more_rows,
                     columns: columns + more_columns,
-                    stride: conv.stride[1],
-                    x_step,
                     y_pitch: deal.pitch,
                     y_stride: deal.scratch.stride,
-                    odd: both.then_some(x.len() * deal.scratch.stride),
-                    y: (base + phase * x.len() * deal.scratch.stride) as u32,
-                    x: x.into(),
+                    x: self.source(step, conv, group, block, [a, b]),
+                    y: (base + phase * planes * deal.scratch.stride) as u32,
                 };
                 calls.push(deal::Call::new(self.kernels.deal, spec)?.into());
             }
         }
         CallSet::new(calls)
+    }
+
+    /// What a phase of a block's input planes is dealt from.
+    fn source(
+        &self,
+        step: &Step<'_>,
+        conv: &Conv<'_>,
+        group: &Dealt<'_>,
+        block: &Block<'_>,
+        [a, b]: [usize; 2],
+    ) -> deal::Source {
+        let input = &step.inputs[0];
+        let lanes = input.lanes().unwrap_or_default();
+        let lanes = group.members.channels.iter().map(|&c| lanes[group.group.channels[c] as usize]);
+        let [row, column] = [(block.rows.start * conv.stride[0] + a, conv.pad[0]), (b, conv.pad[1])]
+            .map(|(at, pad)| at as isize - pad as isize);
+        if self.places.is_direct(input) {
+            let [_, _, height, width] = input.shape.nchw().unwrap_or([1; 4]);
+            let planes = lanes.map(|lane| self.places.plane_of_input(lane, block.image)).collect();
+            return deal::Source::Input(deal::Input {
+                planes,
+                size: [height, width],
+                from: [row, column],
+                step: conv.stride[0],
+                phases: Phases::of(conv).count[0],
+            });
+        }
+        let pitch = self.places.pitch(input);
+        let at = row * pitch as isize + column;
+        let x = lanes.map(|lane| (self.places.plane(lane, block.image) as isize + at) as u32).collect();
+        let odd = Phases::of(conv).are_pairs().then_some(group.members.channels.len() * block.deal.scratch.stride);
+        deal::Source::Arena { x, step: conv.stride[0] * pitch, stride: conv.stride[1], odd }
     }
 
     /// A tile of filters over dealt planes, row by row.

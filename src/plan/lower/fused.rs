@@ -235,15 +235,13 @@ impl Lower<'_, '_> {
         let row = |row: usize, from: usize| ((row - from) * pitch) as u32;
         let mut rows = band.input.clone();
         if left.end > rows.start {
+            let x = (0..layout.planes).map(|plane| to(plane) + row(rows.start, left.start)).collect();
             let spec = deal::Spec {
                 rows: left.end - rows.start,
                 columns: width,
-                stride: 1,
-                x_step: pitch,
                 y_pitch: pitch,
                 y_stride: run.expanded.stride,
-                odd: None,
-                x: (0..layout.planes).map(|plane| to(plane) + row(rows.start, left.start)).collect(),
+                x: deal::Source::Arena { x, step: pitch, stride: 1, odd: None },
                 y: to(0),
             };
             sets.push(CallSet::new(vec![deal::Call::new(self.kernels.deal, spec)?.into()])?);
@@ -290,12 +288,9 @@ impl Lower<'_, '_> {
         let spec = deal::Spec {
             rows: band.input.len(),
             columns: width.div_ceil(2),
-            stride: 2,
-            x_step: pitch,
             y_pitch: dealt.pitch,
             y_stride: dealt.scratch.stride,
-            odd: Some(dealt.odd),
-            x,
+            x: deal::Source::Arena { x, step: pitch, stride: 2, odd: Some(dealt.odd) },
             y: begin as u32,
         };
         sets.push(CallSet::new(vec![deal::Call::new(self.kernels.deal, spec)?.into()])?);
