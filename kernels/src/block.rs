@@ -19,7 +19,8 @@ impl Block {
     /// A block of `len` floats, of which about the first `used` will be.
     fn new(len: usize, used: usize) -> io::Result<Self> {
         let bytes = len.checked_mul(size_of::<f32>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let huge = bytes >= HUGE_PAGE / 2;
+        // Where less is used than half of one, the rest would be zeroed in vain.
+        let huge = cfg!(target_os = "linux") && used.saturating_mul(size_of::<f32>()) >= HUGE_PAGE / 2;
         // Whole pages, and room to align them.
         let pages = |bytes: usize| bytes.checked_next_multiple_of(HUGE_PAGE)?.checked_add(HUGE_PAGE);
         let room = if huge { pages(bytes) } else { Some(bytes.max(1)) };
@@ -58,7 +59,7 @@ impl Block {
     }
 }
 
-/// The memory of one run: every activation, addressed by offsets in floats. Starts zeroed.
+/// The memory of one run: its activations, addressed by offsets in floats. Starts zeroed.
 pub struct Arena(Block);
 
 impl Arena {
@@ -186,7 +187,7 @@ mod tests {
     fn blocks_are_zeroed_and_aligned() {
         // The last ones end a float or so before and behind a huge page, and in the middle of one.
         let huge = HUGE_PAGE / size_of::<f32>();
-        for len in [0, 1, 1000, huge - 1, huge, huge + 1, huge * 3 / 2, 4 * huge] {
+        for len in [0, 1, 1000, huge / 2 - 1, huge / 2, huge - 1, huge, huge + 1, huge * 3 / 2, 4 * huge] {
             let arena = Arena::new(len).unwrap();
             assert_eq!(arena.as_slice().len(), len);
             assert_eq!(arena.as_slice().as_ptr().align_offset(64), 0);

@@ -4,7 +4,7 @@
 //! list of [`Call`]s, each with packed weights and lists of plane offsets, so that learned groups of any size, channel shuffles, splits and
 //! concatenations are only lists, and no kernel ever sees a group or a graph.
 //!
-//! * [`Arena`] holds every activation of a run, [`Weights`] all packed weights; both are addressed by offsets in floats.
+//! * [`Arena`] holds every activation of a run but for an input that stays where the caller has it, [`Weights`] all packed weights; both are addressed by offsets in floats.
 //! * A family's `Call` (say [`pointwise::Call`]) is made by a constructor that proves every offset; a [`CallSet`] proves that its calls
 //!   may run in any order or at the same time; a [`Team`] of threads does that. After that, running is safe for the caller and unchecked inside.
 //! * Each family is one generic body over a small vector trait, instantiated for each instruction set ([`Isa`]).

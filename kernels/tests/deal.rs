@@ -80,6 +80,7 @@ proptest! {
         each(deal::available(), |kernel| {
             let mut random = Random(seed);
             let ((height, width), (top, left)) = (size, from);
+            let lines = random.below(rows * phases + 1);
             let vectors = columns.max(kernel.isa.lanes());
             let (y_pitch, begin) = (columns + random.below(4), random.below(9));
             let y_stride = (rows - 1) * y_pitch + vectors + random.below(4);
@@ -90,7 +91,7 @@ proptest! {
             if let Some(first) = order.last_mut() {
                 *first = 0;
             }
-            let input = Input { planes: order.clone(), size: [height, width], from: [top, left], step, phases };
+            let input = Input { planes: order.clone(), size: [height, width], from: [top, left], step, phases, lines };
             let spec = Spec { rows, columns, y_pitch, y_stride, x: Source::Input(input), y: begin as u32 };
             let set = CallSet::new(vec![Call::new(kernel, spec).unwrap().into()]).unwrap();
             let before = random.floats(begin + 2 * phases * odd + 1);
@@ -100,8 +101,8 @@ proptest! {
 
             let mut touched = Vec::new();
             for (plane, &x) in order.iter().enumerate() {
-                let kinds = (0..phases).flat_map(|phase| [(phase, 0), (phase, 1)]);
-                for (row, (phase, part)) in (0..rows).flat_map(|row| kinds.clone().map(move |kind| (row, kind))) {
+                for (line, part) in (0..lines).flat_map(|line| [(line, 0), (line, 1)]) {
+                    let (row, phase) = (line / phases, line % phases);
                     let to = begin + plane * y_stride + row * y_pitch + (2 * phase + part) * odd;
                     let at = |row: isize, column: isize| {
                         let inside = (0..height as isize).contains(&row) && (0..width as isize).contains(&column);
@@ -193,7 +194,7 @@ fn rows_move_within_their_planes() {
 /// A call of one plane of an input, sixteen rows of two vectors.
 fn of_input(kernel: &'static deal::Kernel, change: impl FnOnce(&mut Spec, &mut Input)) -> Result<Call, CallError> {
     let lanes = kernel.isa.lanes();
-    let mut input = Input { planes: vec![5], size: [16, 2 * lanes], from: [0, 0], step: 2, phases: 2 };
+    let mut input = Input { planes: vec![5], size: [16, 2 * lanes], from: [0, 0], step: 2, phases: 2, lines: 32 };
     let x = Source::Input(input.clone());
     let mut spec = Spec { rows: 16, columns: lanes, y_pitch: lanes, y_stride: 16 * lanes, x, y: 0 };
     change(&mut spec, &mut input);
@@ -208,6 +209,7 @@ fn wrong_inputs_are_refused() {
         assert!(refused(&|_, input| input.size[0] = 0));
         assert!(refused(&|_, input| input.size[1] = 0));
         assert!(refused(&|_, input| input.phases = 0));
+        assert!(refused(&|_, input| input.lines = 33), "more than there are");
         assert!(refused(&|_, input| input.phases = 3), "more than there are");
         for huge in [1 << 31, 1 << 32, 1 << 62, usize::MAX] {
             assert!(refused(&|_, input| input.size[0] = huge));

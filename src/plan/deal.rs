@@ -30,7 +30,7 @@ use std::{collections::BTreeMap, ops::Range};
 /// | 28x28, 256 channels, 1x1 | 1.44 | 1.43 | 1.06 | 0.81 | 0.65 | 1.00 | 1.22 | 1.02 | 0.85 | 0.73 |
 /// | 28x28, 8 groups of 16 channels, 3x3 | 1.59 | 1.43 | 1.14 | 0.98 | | 1.06 | 1.12 | 1.01 | 0.93 | |
 const FEW_TILES: usize = 2;
-/// The same for the network's input, which then needs no copy: ShuffleNetV2, with 24 filters at 112x112 and AVX-512, takes 0.988 of the time with its input dealt (Intel
+/// The same for the network's input, where nothing else reads it, so that it then needs no copy: ShuffleNetV2, with 24 filters at 112x112 and AVX-512, takes 0.988 of the time with its input dealt (Intel
 /// Xeon, model 207).
 const FEW_TILES_OF_INPUT: usize = 1;
 
@@ -121,11 +121,8 @@ pub(super) fn deals(
 
 impl Deal {
     /// How a step that writes planes of that layout is dealt, if it can be, and whether that pays.
-    pub(super) fn of(
-        step: &Step<'_>,
-        layout: &Layout,
-        Target { caches, lanes, filters: tile, parts, .. }: Target,
-    ) -> Option<(Self, bool)> {
+    pub(super) fn of(step: &Step<'_>, layout: &Layout, target: Target) -> Option<(Self, bool)> {
+        let Target { caches, lanes, filters: tile, parts, .. } = target;
         let Kind::Conv(conv) = &step.layer.kind else { return None };
         let [_, _, h, w] = step.inputs[0].shape.nchw()?;
         let [_, _, rows, columns] = step.output.shape.nchw()?;
@@ -135,7 +132,7 @@ impl Deal {
         let groups = conv.groups.iter().filter(|group| !group.channels.is_empty());
         let (count, filters) =
             groups.clone().fold((0, 0), |(count, filters), group| (count + 1, filters + group.filters.len()));
-        let few = if direct::takes_pairs(step) { FEW_TILES_OF_INPUT } else { FEW_TILES };
+        let few = if target.reads_input_once && direct::takes_pairs(step) { FEW_TILES_OF_INPUT } else { FEW_TILES };
         let pays = filters > count * few * tile;
         let phases = Phases::of(conv);
         let [more_rows, more_columns] = phases.more([0, 0]);

@@ -16,9 +16,14 @@ use std::collections::BTreeMap;
 /// The storage of the first input.
 pub(super) const INPUT: StorageId = 0;
 
+/// Whether one layer alone reads the first input.
+pub(super) fn has_one_reader(net: &Net<'_>, live: &Live) -> bool {
+    let readers = net.steps.iter().filter(|step| live.any(step.storage) && step.operands().any(reads)).count();
+    readers == 1 && !net.outputs.iter().any(|output| reads(output))
+}
+
 /// Whether the first input is read where the caller has it.
 pub(super) fn is_direct(net: &Net<'_>, live: &Live, runs: &[Run], deals: &BTreeMap<StorageId, Deal>) -> bool {
-    let reads = |value: &Value| value.storages().contains(&INPUT);
     let begins_run = |index: usize| runs.iter().any(|run| run.first == index && matches!(run.head, Head::Strided(_)));
     let deals_it = |(index, step): (usize, &Step<'_>)| {
         let is_dealt = deals.contains_key(&step.storage) || begins_run(index);
@@ -26,6 +31,10 @@ pub(super) fn is_direct(net: &Net<'_>, live: &Live, runs: &[Run], deals: &BTreeM
         !live.any(step.storage) || !others.any(reads)
     };
     net.inputs > 0 && net.steps.iter().enumerate().all(deals_it) && !net.outputs.iter().any(|output| reads(output))
+}
+
+fn reads(value: &Value) -> bool {
+    value.storages().contains(&INPUT)
 }
 
 /// Whether a convolution reads planes of the first input alone, whose columns are dealt in pairs.

@@ -181,7 +181,8 @@ impl Plan {
         let caches = options.caches.unwrap_or_else(Caches::of_this_machine);
         let filters = kernels.pointwise.max_filters();
         let (lanes, deals) = (kernels.pointwise.isa.lanes(), kernels.depthwise.deals);
-        let target = scratch::Target { caches, lanes, filters, deals, expand: kernels.expand, parts };
+        let reads_input_once = direct::has_one_reader(&net, &live);
+        let target = scratch::Target { caches, lanes, filters, deals, expand: kernels.expand, parts, reads_input_once };
         let mut tuning = Tuning::default();
         let (runs, deals) = if options.fuse {
             let runs = fuse::runs(&net, &live, &layouts, target, (asked, &mut tuning));
@@ -396,7 +397,8 @@ fn lower_all(lower: &mut Lower<'_, '_>, runs: &[fuse::Run]) -> Result<(Vec<Layer
     };
     let mut steps = Vec::new();
     let mut reports = Vec::new();
-    for storage in u32::from(lower.places.direct)..lower.net.inputs as u32 {
+    let is_direct = |storage: u32| lower.places.direct && storage == direct::INPUT;
+    for storage in (0..lower.net.inputs as u32).filter(|&storage| !is_direct(storage)) {
         steps.extend(lower.border(storage).map_err(at("input"))?.map(|set| (None, vec![set])));
     }
     let mut runs = runs.iter().peekable();

@@ -17,6 +17,8 @@ pub(super) struct Target {
     pub(super) expand: Option<&'static expand::Kernel>,
     /// Threads.
     pub(super) parts: usize,
+    /// Whether one layer alone reads the first input.
+    pub(super) reads_input_once: bool,
 }
 
 /// Planes that each band uses anew.

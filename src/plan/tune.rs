@@ -235,8 +235,9 @@ impl Candidate {
         let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
         let mut last = Instant::now();
         let after = |layer: Option<usize>| {
-            let now = Instant::now();
-            if let (Some(layer), true) = (layer, counts) {
+            // What prepares the inputs counts for the first layer: another way may need less of it.
+            let (Some(layer), now) = (layer, Instant::now()) else { return };
+            if counts {
                 seconds[layer] = seconds[layer].min((now - last).as_secs_f64());
             }
             last = now;

@@ -97,7 +97,8 @@ impl Value {
     pub(super) fn storages(&self) -> Vec<StorageId> {
         let mut storages = Vec::new();
         let mut add = |storage| {
-            if !storages.contains(&storage) {
+            // Most often it is that of the lane before.
+            if storages.last() != Some(&storage) && !storages.contains(&storage) {
                 storages.push(storage);
             }
         };

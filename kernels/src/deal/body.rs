@@ -48,17 +48,18 @@ pub(super) unsafe fn run<S: Simd, const STRIDE: usize>(s: S, call: &Call, arena:
 #[inline(always)]
 pub(super) unsafe fn run_input<S: Simd>(s: S, call: &Call, input: &[f32], arena: *mut f32) {
     let Spec { rows, columns, y_pitch, y_stride, ref x, y } = call.spec;
-    let &Source::Input(Input { ref planes, size: [height, width], from: [top, left], step, phases }) = x else {
+    let &Source::Input(Input { ref planes, size: [height, width], from: [top, left], step, phases, lines }) = x else {
         return;
     };
     let odd = planes.len() * y_stride;
     // A block like this one lies below it, and most often comes next.
-    let next = rows * step * width;
+    let next = (rows * step).wrapping_mul(width);
     for (plane, &begin) in planes.iter().enumerate() {
-        for line in 0..rows * phases {
+        for line in 0..lines {
             let (row, phase) = (line / phases, line % phases);
             let at = top + (row * step + phase) as isize;
-            let x = input.as_ptr().wrapping_add(begin).wrapping_offset(at * width as isize + left);
+            let x =
+                input.as_ptr().wrapping_add(begin).wrapping_offset(at.wrapping_mul(width as isize).wrapping_add(left));
             let end = if (0..height as isize).contains(&at) { width as isize } else { 0 };
             for column in strips(columns, S::LANES) {
                 let (x, begin, end) =

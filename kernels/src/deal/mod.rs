@@ -1,4 +1,4 @@
-//! Every `stride`-th column of some rows, as planes of their own: `y[t][r * y_pitch + c] = x[t][r * x_step + c * stride]`, and with a stride of two the columns
+//! Every `stride`-th column of some rows, as planes of their own: `y[t][r * y_pitch + c] = x[t][r * step + c * stride]`, and with a stride of two the columns
 //! between likewise; of planes in the arena, or of the caller's input.
 //!
 //! What a convolution with stride reads lies apart: each vector of inputs is two loads of which half is thrown away, for each tile of filters anew. So a block
@@ -96,6 +96,8 @@ pub struct Input {
     pub step: usize,
     /// How many of these are dealt, at least one and at most all: each to planes of its own, behind those of the one before.
     pub phases: usize,
+    /// The rows that are dealt in all: the last of the dealt rows may not have all phases.
+    pub lines: usize,
 }
 
 impl Source {
@@ -122,11 +124,13 @@ impl Input {
     /// That places in rows of at least `vectors` floats can be computed without overflow; gives the end of what is read.
     fn check(&self, rows: usize, vectors: usize) -> Option<usize> {
         let [height, width] = self.size;
-        let fits = |n: usize| i32::try_from(n).is_ok();
+        // So far that sums of two fit in any machine's words.
+        let fits = |n: usize| n < 1 << 30;
         let reaches = [rows.checked_mul(self.step)?, vectors.checked_mul(2)?, height.checked_mul(width)?];
         let valid = height > 0
             && width > 0
             && (1..=self.step).contains(&self.phases)
+            && self.lines <= rows * self.phases
             && reaches.into_iter().chain(self.from.map(isize::unsigned_abs)).all(fits);
         valid.then_some(())?;
         self.planes.iter().max().map_or(Some(0), |last| last.checked_add(height * width))
@@ -148,7 +152,7 @@ pub struct Call {
 impl Call {
     /// # Errors
     /// If there is no row, no column or no stride, a plane's rows overlap each other or the next plane, or a plane does not fit in the arena; if an input has no
-    /// pixel, as many phases as it has no rows for, or what is read of it is 2^31 floats long or further away.
+    /// pixel, no phase or more than `step`, more lines than these make, or reaches 2^30 floats far.
     pub fn new(kernel: &'static Kernel, spec: Spec) -> Result<Self, CallError> {
         let shape = |what, found, expected| Err(CallError::Shape { what, found, expected });
         let Spec { rows, columns, y_pitch, y_stride, ref x, .. } = spec;
@@ -181,10 +185,15 @@ impl Call {
                 };
                 (entry, end(step, in_row))
             }
-            Source::Input(ref input) => (kernel.input, input.check(rows, vectors)),
+            Source::Input(ref input) => match input.check(rows, vectors) {
+                None => {
+                    return shape("the reach of an input", rows, "rows, columns and phases that it has, below 2^30");
+                }
+                end => (kernel.input, end),
+            },
         };
         let (Some(written), Some(read)) = (end(y_pitch, Some(vectors)), read) else {
-            return shape("the number of rows", rows, "planes below 2^32 floats, inputs below 2^31");
+            return shape("the number of rows", rows, "planes below 2^32 floats");
         };
         let all = match x {
             Source::Arena { x, .. } => x.offsets().len(),

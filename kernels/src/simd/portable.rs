@@ -49,8 +49,8 @@ impl Simd for Portable {
         let mut lanes = [0.0; 8];
         for (lane, x) in lanes.iter_mut().enumerate() {
             if (usize::from(begin)..usize::from(end)).contains(&lane) {
-                // SAFETY: the caller's promise.
-                *x = unsafe { *p.add(lane) };
+                // SAFETY: the caller's promise; the first lanes may lie before what `p` belongs to.
+                *x = unsafe { *p.wrapping_add(lane) };
             }
         }
         f32x8::new(lanes)

@@ -211,13 +211,15 @@ impl Lower<'_, '_> {
             .map(|(at, pad)| at as isize - pad as isize);
         if self.places.is_direct(input) {
             let [_, _, height, width] = input.shape.nchw().unwrap_or([1; 4]);
+            let [phases, _] = Phases::of(conv).count;
             let planes = lanes.map(|lane| self.places.plane_of_input(lane, block.image)).collect();
             return deal::Source::Input(deal::Input {
                 planes,
                 size: [height, width],
                 from: [row, column],
                 step: conv.stride[0],
-                phases: Phases::of(conv).count[0],
+                phases,
+                lines: (block.rows.len() - 1) * phases + conv.kernel[0],
             });
         }
         let pitch = self.places.pitch(input);
