@@ -212,8 +212,7 @@ impl Plan {
                 sizes[step.storage as usize] = run.parts.len() * scratch;
             }
         }
-        let apart = |index: usize| !together(index) && !deals.contains_key(&net.steps[index].storage);
-        let at_place_of = in_place::replace(&net, &live, &layouts, apart, (&mut sizes, &mut lifetimes));
+        let at_place_of = in_place::replace(&net, &live, &layouts, (&deals, together), (&mut sizes, &mut lifetimes));
         let winograds = winograd::winograds(&net, &live, &kernels);
         let mut owners = Vec::new();
         for (index, step) in net.steps.iter().enumerate() {
