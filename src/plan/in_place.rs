@@ -44,23 +44,21 @@ pub(super) fn replace(
     owners
 }
 
-fn is_flat(step: &Step<'_>) -> bool {
-    method_of(step) == Some(Method::Flat)
-}
-
-fn method_of(step: &Step<'_>) -> Option<Method> {
-    let Kind::Conv(conv) = &step.layer.kind else { return None };
-    let [_, _, h, w] = step.inputs[0].shape.nchw()?;
-    Some(method(conv, [h, w]))
-}
-
 /// The storage of a step's residual, if the step may replace it: a convolution that can run over whole planes, since other methods write some pixels twice, that reads
 /// nothing else of it.
 pub(super) fn replaceable(step: &Step<'_>) -> Option<StorageId> {
-    let may = matches!(method_of(step)?, Method::Flat | Method::Rows);
-    let old = step.residual.as_ref()?.lanes()?.first()?.storage;
+    let Kind::Conv(conv) = &step.layer.kind else { return None };
+    let may = is_flat(step) || conv.stride[1] > 1 && conv.dilation == [1, 1] && !conv.is_depthwise();
+    let lanes = step.residual.as_ref()?.lanes()?;
+    let old = lanes.first()?.storage;
     let is_read = step.inputs.iter().any(|input| input.storages().contains(&old));
-    (may && !is_read).then_some(old)
+    (may && !is_read && lanes.iter().all(|lane| lane.storage == old)).then_some(old)
+}
+
+/// Whether a step is a convolution that runs over whole planes as they lie.
+fn is_flat(step: &Step<'_>) -> bool {
+    let (Kind::Conv(conv), Some([_, _, h, w])) = (&step.layer.kind, step.inputs[0].shape.nchw()) else { return false };
+    method(conv, [h, w]) == Method::Flat
 }
 
 /// The storage that a step replaces: one whose planes all lie as those of the sums.

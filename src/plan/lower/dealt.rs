@@ -47,7 +47,7 @@ impl Lower<'_, '_> {
     ) -> Result<(), CallError> {
         let groups = self.dealt_groups(step, stored, deal);
         let y_pitch = self.places.layouts[step.storage as usize].pitch;
-        let images = step.output.shape.nchw().map_or(1, |[images, ..]| images);
+        let [images, _, all_rows, _] = step.output.shape.nchw().unwrap_or([1; 4]);
         for (index, part) in deal.parts.iter().enumerate() {
             let mut sets = Vec::new();
             for image in 0..images {
@@ -65,6 +65,9 @@ impl Lower<'_, '_> {
                         .map(|panels| (panels, scratch + deal.parts.len() * deal.scratch.len + index * panels.floats));
                     for begin in part.rows.clone().step_by(deal.rows) {
                         let rows = begin..part.rows.end.min(begin + deal.rows);
+                        // Else a sum that replaces its residual would be written twice where two blocks meet.
+                        let ends = (rows.end * y_pitch).is_multiple_of(self.kernels.pointwise.isa.lanes());
+                        debug_assert!(ends || deal.pitch != y_pitch || rows.end == all_rows);
                         let address = |lane: &Lane| self.places.plane(*lane, image) + (begin * y_pitch) as u32;
                         let block = Block { deal, base, panels, image, rows, address: &address };
                         self.dealt_block(step, stored.conv, (group, tiles), &block, &mut sets)?;
