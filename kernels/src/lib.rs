@@ -20,7 +20,7 @@
 //! | [`elementwise`] | activations, sums, products, scale and shift | avx512, avx2, portable |
 //! | [`fill`] | the zero border of planes | portable |
 //! | [`gather`] | single elements copied to a run | portable |
-//! | [`deal`] | every second column of planes as planes of their own, for blocks of convolutions with stride | avx512, avx2, portable |
+//! | [`deal`] | every second column of planes, in the arena or of the caller's input, as planes of their own, for blocks of convolutions with stride | avx512, avx2, portable |
 //! | [`winograd`] | dense 3x3 convolutions of stride 1 with a quarter of the multiplications: what comes before and behind [`pointwise`] | avx512, avx2, portable |
 //! | [`chain`] | sets of calls one after another: layers in bands of rows | |
 //! | [`pool`] | windows and whole planes, largest or mean | avx512, avx2, portable |
